@@ -1,0 +1,1 @@
+//! The control protocol: UDP messages that change and show the rules.

@@ -1,0 +1,1 @@
+//! The way of a request: name, route, header rules, backend, and the answer back.

@@ -1,0 +1,10 @@
+//! The rules: which domain goes to which port.
+//!
+//! [`table`] is what the data plane reads, without ever waiting; [`journal`] makes changes durable. The order of a change is:
+//! durable, then visible, then acknowledged, and only `control::server` makes one. Nothing here knows the network.
+
+pub mod journal;
+pub mod table;
+
+pub use journal::{Change, Commit, SaveError};
+pub use table::{Port, Rule, Table, TableWriter};

@@ -1,0 +1,6 @@
+//! The service around the rules: sockets, workers, start, hand-over and stop. No rule of HTTP or of the protocol lives here.
+
+mod settings;
+pub mod worker;
+
+pub use settings::Settings;

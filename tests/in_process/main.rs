@@ -1,0 +1,1 @@
+//! A real server in this process, driven over real sockets.
