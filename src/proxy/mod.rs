@@ -1,1 +1,5 @@
 //! The way of a request: name, route, header rules, backend, and the answer back.
+
+pub mod chunks;
+pub mod head;
+pub mod refusal;
