@@ -148,32 +148,42 @@ pub fn check(head: &[u8]) -> Result<Head, Refusal> {
         if count > REQUEST_FIELDS_MAX {
             return Err(Refusal::TooManyFields);
         }
-        let (name, value, after) = read_field(rest)?;
-        fields.note(name, value)?;
-        rest = after;
+        let line = FieldLine::read(rest)?;
+        fields.note(line.name, line.value)?;
+        rest = line.rest;
     }
     fields.conclude(&line)
 }
 
-/// Reads one field line: its name, its value without outer blanks, and what follows the line (P5, P6).
-fn read_field(rest: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Refusal> {
-    let colon = rest.iter().position(|&byte| !is_token(byte)).unwrap_or(rest.len());
-    let (name, after) = rest.split_at_checked(colon).ok_or(Refusal::FieldName)?;
-    let after = match after {
-        [b':', after @ ..] if !name.is_empty() => after,
-        [b' ' | b'\t', ..] if !name.is_empty() => return Err(blank_in_name(after)),
-        [b'\r', b'\n', ..] => return Err(Refusal::FieldName),
-        [b'\r', ..] => return Err(Refusal::BareCr),
-        [b'\n', ..] => return Err(Refusal::BareLf),
-        [byte, ..] if *byte < b' ' || *byte == 0x7f => return Err(Refusal::Control),
-        _ => return Err(Refusal::FieldName),
-    };
-    let (value, after) = after.split_at_checked(value_end(after)).ok_or(Refusal::Control)?;
-    match after {
-        [b'\r', b'\n', after @ ..] => Ok((name, value.trim_ascii(), after)),
-        [b'\r', ..] => Err(Refusal::BareCr),
-        [b'\n', ..] => Err(Refusal::BareLf),
-        _ => Err(Refusal::Control),
+/// A field line, with what follows it.
+struct FieldLine<'a> {
+    name: &'a [u8],
+    /// Without outer blanks.
+    value: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> FieldLine<'a> {
+    /// Reads the line at the start of `rest` (P5, P6).
+    fn read(rest: &'a [u8]) -> Result<Self, Refusal> {
+        let colon = rest.iter().position(|&byte| !is_token(byte)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at_checked(colon).ok_or(Refusal::FieldName)?;
+        let after = match after {
+            [b':', after @ ..] if !name.is_empty() => after,
+            [b' ' | b'\t', ..] if !name.is_empty() => return Err(blank_in_name(after)),
+            [b'\r', b'\n', ..] => return Err(Refusal::FieldName),
+            [b'\r', ..] => return Err(Refusal::BareCr),
+            [b'\n', ..] => return Err(Refusal::BareLf),
+            [byte, ..] if *byte < b' ' || *byte == 0x7f => return Err(Refusal::Control),
+            _ => return Err(Refusal::FieldName),
+        };
+        let (value, after) = after.split_at_checked(value_end(after)).ok_or(Refusal::Control)?;
+        match after {
+            [b'\r', b'\n', rest @ ..] => Ok(Self { name, value: value.trim_ascii(), rest }),
+            [b'\r', ..] => Err(Refusal::BareCr),
+            [b'\n', ..] => Err(Refusal::BareLf),
+            _ => Err(Refusal::Control),
+        }
     }
 }
 
@@ -321,11 +331,7 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => {
-                if self.host.replace(value).is_some() {
-                    return Err(Refusal::TwoHosts);
-                }
-            }
+            4 if name.eq_ignore_ascii_case(b"host") => set_once(&mut self.host, value, Refusal::TwoHosts)?,
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
             }
@@ -333,9 +339,7 @@ impl<'a> Fields<'a> {
             10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = read_length(value).ok_or(Refusal::BadLength)?;
-                if self.length.replace(length).is_some() {
-                    return Err(Refusal::TwoLengths);
-                }
+                set_once(&mut self.length, length, Refusal::TwoLengths)?;
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.has_two_encodings |= self.encoding.replace(value).is_some();
@@ -390,6 +394,10 @@ impl<'a> Fields<'a> {
             (None, Some(_)) => Err(Refusal::BadEncoding),
         }
     }
+}
+
+fn set_once<T>(place: &mut Option<T>, value: T, otherwise: Refusal) -> Result<(), Refusal> {
+    if place.replace(value).is_some() { Err(otherwise) } else { Ok(()) }
 }
 
 /// A `Content-Length`: digits only, of 63 bits at most (P12, B44).
