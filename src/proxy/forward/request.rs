@@ -169,7 +169,7 @@ pub fn origin_form(target: Uri) -> Uri {
         return target;
     }
     let path = match target.path_and_query() {
-        Some(path) if path.as_str().starts_with('?') => PathAndQuery::try_from(format!("/{path}")).ok(),
+        Some(path) if path.as_str().starts_with('?') => PathAndQuery::try_from(format!("/{}", path.as_str())).ok(),
         Some(path) => Some(path.clone()),
         None => None,
     };
@@ -329,3 +329,6 @@ fn set_framing(headers: &mut HeaderMap, method: &Method, body: Body) {
         headers.remove(TRAILER);
     }
 }
+
+#[cfg(test)]
+mod tests;
