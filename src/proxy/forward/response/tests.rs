@@ -22,7 +22,8 @@ fn judge(given: &[(&str, &str)]) -> Result<ResponseFraming, BadResponse> {
 /// B91, B92.
 #[test]
 fn framing_that_could_be_read_two_ways_is_not_relayed() {
-    let rows: &[(&[(&str, &str)], Result<ResponseFraming, BadResponse>)] = &[
+    type Row<'a> = (&'a [(&'a str, &'a str)], Result<ResponseFraming, BadResponse>);
+    let rows: &[Row<'_>] = &[
         (&[], Ok(ResponseFraming::UntilClose)),
         (&[("content-length", "0")], Ok(ResponseFraming::Length(0))),
         (&[("content-length", "42")], Ok(ResponseFraming::Length(42))),
