@@ -20,7 +20,7 @@ pub(super) use bytes::{is_control, is_token};
 
 use crate::{
     domain::Authority,
-    limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TARGET_BYTES_MAX},
+    limits::{DOMAIN_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TARGET_BYTES_MAX},
     proxy::refusal::Refusal,
 };
 use bytes::value_end;
@@ -132,6 +132,11 @@ fn check_partial_line(line: &[u8], searched: usize) -> Result<(), Refusal> {
 ///
 /// One pass, and no memory but for the name that the request is addressed to.
 pub fn check(head: &[u8]) -> Result<Head, Refusal> {
+    check_knowing(head, &mut LastHost::default())
+}
+
+/// The same on a connection that has had requests before, which saves reading the same name again.
+pub fn check_knowing(head: &[u8], last: &mut LastHost) -> Result<Head, Refusal> {
     let line = RequestLine::read(head)?;
     if head.len() > REQUEST_HEAD_BYTES_MAX {
         return Err(Refusal::HeadTooLong);
@@ -157,7 +162,32 @@ pub fn check(head: &[u8]) -> Result<Head, Refusal> {
         fields.note(line.name, line.value)?;
         rest = line.rest;
     }
-    fields.conclude(&line)
+    fields.conclude(&line, last)
+}
+
+/// The `Host` of a connection's last request: nearly always the next one's as well.
+#[derive(Debug, Clone, Default)]
+pub struct LastHost {
+    text: Vec<u8>,
+    authority: Option<Authority>,
+}
+
+impl LastHost {
+    fn read(&mut self, host: &[u8]) -> Result<Authority, Refusal> {
+        if self.text == host
+            && let Some(authority) = &self.authority
+        {
+            return Ok(authority.clone());
+        }
+        let authority = Authority::parse(host).map_err(|_| Refusal::BadHost)?;
+        // Longer ones are no names, and a connection keeps little (B153).
+        if host.len() <= DOMAIN_BYTES_MAX {
+            self.text.clear();
+            self.text.extend_from_slice(host);
+            self.authority = Some(authority.clone());
+        }
+        Ok(authority)
+    }
 }
 
 /// A field line, with what follows it.
@@ -247,11 +277,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn conclude(self, line: &RequestLine<'_>) -> Result<Head, Refusal> {
+    fn conclude(self, line: &RequestLine<'_>, last: &mut LastHost) -> Result<Head, Refusal> {
         let is_11 = line.version == Version::HTTP_11;
         let framing = self.framing(is_11)?;
         let host = match self.host {
-            Some(host) => Some(Authority::parse(host).map_err(|_| Refusal::BadHost)?),
+            Some(host) => Some(last.read(host)?),
             None if is_11 => return Err(Refusal::NoHost),
             None => None,
         };

@@ -200,6 +200,19 @@ fn what_follows_from_a_head_is_told() {
     accepted("M-SEARCH!#$%&'*+-.^_`|~ / HTTP/1.1\r\nHost: a\r\n\r\n");
 }
 
+/// Whatever a connection has said before, a head means what it says.
+#[test]
+fn a_remembered_host_changes_nothing() {
+    let long = format!("{}.com", "a".repeat(300));
+    let hosts =
+        ["a.com", "a.com", "A.com", "b.com:80", "a.com", "", "a.com", &long, "a.com:80", "a.com:x", &long, "a.com:80"];
+    let mut last = LastHost::default();
+    for host in hosts {
+        let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(check_knowing(head.as_bytes(), &mut last), check(head.as_bytes()), "{host:?}");
+    }
+}
+
 /// B52, RFC 9112, 9.3.
 #[test]
 fn a_connection_is_kept_as_version_and_options_say() {
