@@ -17,26 +17,42 @@ use crate::{
 
 /// The messages, for the help of the program. The daemon's own `help` tells those of the running version.
 const MESSAGES: &str = "\
-Messages you can send over the UDP port 40608 of 127.0.0.1 or ::1 (or by hand, with the \"msg\" command):
+Messages you can send over the UDP port 40608 of 127.0.0.1 or [::1]
+(or by hand, with the \"msg\" command):
 
-  add <domain> <port>    Map the domain to the port on this machine. Replies \"ok <domain> <port>\" when the rule is on
-                         disk and in use
-  remove <domain>        Remove the domain. Replies \"ok <domain> removed\" or \"ok <domain> was not mapped\"
-  list                   Replies with the sorted lines \"<domain> <port>\". If not all of them fit, the last line is
-                         \"more <domain>\"
-  list after <domain>    The next part of the list
-  status                 Replies with lines \"<key> <value>\" about the daemon
-  check                  Health check. Replies \"kcehc\"
-  version                Replies with the version number
-  help                   Replies with the messages, one a line
+  add <domain> <port>
+      Map the domain to the port on this machine.
+      Replies \"ok <domain> <port>\" when the rule is on disk and in use
 
-  Anything that cannot be done is answered with \"error <reason>\". A reply has 1,024 bytes at most.
+  remove <domain>
+      Remove the domain.
+      Replies \"ok <domain> removed\" or \"ok <domain> was not mapped\"
+
+  list
+      Replies with sorted lines \"<domain> <port>\". If not all of them
+      fit, the last line is \"more <domain>\"
+
+  list after <domain>
+      The next part of the list
+
+  status
+      Replies with lines \"<key> <value>\" about the daemon
+
+  check
+      Health check. Replies \"kcehc\"
+
+  version
+      Replies with the version number
+
+  help
+      Replies with the messages, one a line
+
+What cannot be done is answered with \"error <reason>\". A reply has
+1,024 bytes at most.
 
 Exit codes: 0 done, 1 refused, 2 wrong command line, 3 daemon not reachable";
 
-/// Routes HTTP and HTTPS by domain name to ports on the same machine.
-///
-/// Run without a command to see the status.
+/// Routes HTTP and HTTPS by domain name to ports on the same machine. Run without a command to see the status.
 #[derive(Debug, Parser)]
 #[command(name = "hotcore", version, after_help = MESSAGES, disable_help_subcommand = true, max_term_width = 120)]
 pub(super) struct Arguments {
@@ -117,7 +133,6 @@ pub(super) struct Form {
 #[command(override_usage = "hotcore add <DOMAIN> <PORT>")]
 pub(super) struct Add {
     /// The name, such as a.com or app.localhost
-    #[arg(allow_hyphen_values = true)]
     pub(super) domain: Option<String>,
     /// The port that the app listens on, 1 to 65535
     #[arg(allow_negative_numbers = true)]
@@ -151,22 +166,22 @@ pub(super) struct Words {
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// Where plain HTTP is served; may be given several times, or comma-separated [default: port 80 of all addresses]
-    #[arg(long, value_name = "ADDR", env = "HOTCORE_HTTP", value_delimiter = ',', value_parser = address)]
+    #[arg(long, value_name = "ADDR", env = "HOTCORE_HTTP", hide_env_values = true, value_delimiter = ',', value_parser = address)]
     pub(super) http: Vec<SocketAddr>,
     /// Where HTTPS is served; likewise [default: port 443 of all addresses]
-    #[arg(long, value_name = "ADDR", env = "HOTCORE_HTTPS", value_delimiter = ',', value_parser = address)]
+    #[arg(long, value_name = "ADDR", env = "HOTCORE_HTTPS", hide_env_values = true, value_delimiter = ',', value_parser = address)]
     pub(super) https: Vec<SocketAddr>,
     /// The folder for the rules [default: /var/lib/hotcore for root, else ~/.local/state/hotcore]
-    #[arg(long, value_name = "DIR", env = "HOTCORE_STATE")]
+    #[arg(long, value_name = "DIR", env = "HOTCORE_STATE", hide_env_values = true)]
     pub(super) state: Option<PathBuf>,
     /// For development: listen on loopback only, on 8080 where 80 is not allowed, and ask no certificate authority
-    #[arg(long, env = "HOTCORE_LOCAL", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "HOTCORE_LOCAL", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub(super) local: bool,
     /// Threads that route [default: one for each processor]
-    #[arg(long, value_name = "N", env = "HOTCORE_WORKERS", value_parser = workers)]
+    #[arg(long, value_name = "N", env = "HOTCORE_WORKERS", hide_env_values = true, value_parser = workers)]
     pub(super) workers: Option<usize>,
     /// Log each request
-    #[arg(long, env = "HOTCORE_ACCESS_LOG", value_parser = clap::builder::BoolishValueParser::new())]
+    #[arg(long, env = "HOTCORE_ACCESS_LOG", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub(super) access_log: bool,
 }
 

@@ -9,9 +9,10 @@ use super::output::{Mark, Output};
 pub(super) enum Exit {
     /// Done, which includes "it was so already".
     Done = 0,
-    /// The daemon, or the system, refuses.
+    /// The daemon refuses, or the system. A name or a port that the daemon would refuse is refused here with the same code, so
+    /// that it does not matter who of the two looks first.
     Refused = 1,
-    /// The command line is wrong; nothing was sent.
+    /// The words make no command: too few of them, too many, an unknown option; nothing was sent.
     Usage = 2,
     /// The daemon was not reached.
     NotReachable = 3,
@@ -52,9 +53,9 @@ impl Failure {
         Self { exit, wrongs: Vec::new(), hints: Vec::new() }
     }
 
-    /// Several things on the command line are wrong.
-    pub(super) fn usages(wrongs: impl IntoIterator<Item = String>) -> Self {
-        Self { exit: Exit::Usage, wrongs: wrongs.into_iter().collect(), hints: Vec::new() }
+    /// Several things are refused.
+    pub(super) fn all_refused(wrongs: impl IntoIterator<Item = String>) -> Self {
+        Self { exit: Exit::Refused, wrongs: wrongs.into_iter().collect(), hints: Vec::new() }
     }
 
     /// How the program will end.

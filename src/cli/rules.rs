@@ -83,13 +83,13 @@ fn message_of_add(typed: &Add) -> Result<String, Failure> {
         (Ok(name), Ok(port)) => Ok(format!("add {name} {port}")),
         // A number first and no number second: the words are exchanged.
         (_, Err(_)) if typed::port(name).is_ok() && meant(&typed::name(port)).is_some() => {
-            Err(Failure::usage("the name comes first, then the port")
+            Err(Failure::refused("the name comes first, then the port")
                 .hint(line_to_type(&typed::name(port), &typed::port(name))))
         }
         (name, port) => {
             let hint = line_to_type(&name, &port);
             let wrongs = [name.err(), port.err()].into_iter().flatten().map(|wrong| wrong.reason);
-            Err(Failure::usages(wrongs).hint(hint))
+            Err(Failure::all_refused(wrongs).hint(hint))
         }
     }
 }
@@ -116,7 +116,7 @@ fn message_of_remove(typed: &Remove) -> Result<String, Failure> {
         let wrong = format!("remove takes one name and nothing else: {} is too much", typed::Quoted(&surplus));
         return Err(Failure::usage(wrong).hint(hint));
     }
-    name.map(|name| format!("remove {name}")).map_err(|wrong| Failure::usage(wrong.reason).hint(hint))
+    name.map(|name| format!("remove {name}")).map_err(|wrong| Failure::refused(wrong.reason).hint(hint))
 }
 
 /// The whole line as it was probably meant, with a placeholder for what cannot be guessed.

@@ -22,8 +22,7 @@ pub(super) struct Wrong {
 /// The name of a rule, normalised: on the wire only ASCII counts (B8).
 pub(super) fn name(word: &str) -> Result<Domain, Wrong> {
     let Some((host, _)) = address(word) else {
-        return Domain::parse(word)
-            .map_err(|cause| Wrong { reason: format!("{} cannot be mapped: {cause}", Quoted(word)), instead: None });
+        return Domain::parse(word).map_err(|cause| Wrong { reason: cause.to_string(), instead: None });
     };
     Err(match Domain::parse(host) {
         Ok(domain) => Wrong {
