@@ -4,3 +4,4 @@
 
 mod front;
 mod proxy;
+mod house;
