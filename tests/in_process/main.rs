@@ -1,1 +1,5 @@
 //! A real server in this process, driven over real sockets.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod control;

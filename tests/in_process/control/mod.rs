@@ -1,0 +1,8 @@
+//! The control server over real UDP sockets.
+
+mod commits;
+mod contract;
+mod flood;
+mod model;
+mod rig;
+mod senders;
