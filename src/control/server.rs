@@ -34,8 +34,9 @@ use super::{
     socket::{self, Received, Receiver},
 };
 use crate::{
+    domain::Domain,
     limits::{COMMIT_REQUESTS_MAX, CONTROL_PAUSE, CONTROL_QUEUE_MAX, CONTROL_TURN_MAX, LOG_REPEAT, SWEEP},
-    routes::{Change, Commit, SaveError, TableWriter},
+    routes::{Change, Commit, Rule, SaveError, Table, TableWriter},
 };
 
 /// What the server is told about its surroundings.
@@ -125,14 +126,26 @@ impl Server {
         self.commit.take()
     }
 
-    /// Takes a journal, for the next run.
-    pub fn restore(&mut self, commit: Box<dyn Commit>) {
+    /// Takes a journal, for the next run, and makes visible what is in it: `saved`. Rules that are the same stay as they
+    /// are; the others are what another process has changed since [`Server::release`].
+    pub fn restore(&mut self, commit: Box<dyn Commit>, saved: &TableWriter) {
+        let table = self.writer.table();
+        let same = |rule: &Rule| table.find(&rule.domain).is_some_and(|visible| visible.port == rule.port);
+        let gone = |rule: &Rule| saved.table().find(&rule.domain).is_none();
+        let stale: Vec<Domain> =
+            self.writer.page_after(None).filter(|rule| gone(rule)).map(|rule| rule.domain.clone()).collect();
+        for domain in stale {
+            self.writer.remove(&domain);
+        }
+        for rule in saved.page_after(None).filter(|rule| !same(rule)) {
+            self.writer.insert(rule.domain.clone(), rule.port);
+        }
         self.commit = Some(commit);
     }
 
-    /// The table, for whoever has to bring it up to date between two runs.
-    pub fn writer_mut(&mut self) -> &mut TableWriter {
-        &mut self.writer
+    /// The table, as the data plane reads it.
+    pub fn table(&self) -> Table {
+        self.writer.table()
     }
 
     /// The table, and the journal if no failed or dropped run has lost it.

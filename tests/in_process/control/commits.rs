@@ -1,8 +1,9 @@
 //! The order of a change: durable, then visible, then acknowledged; and what a disk that stalls or fails does to it.
 
 use hotcore::{
+    control::ServerError,
     limits::{COMMIT_REQUESTS_MAX, CONTROL_QUEUE_MAX},
-    routes::{Change, Port},
+    routes::{Change, Commit, Port, SaveError, Table},
 };
 
 use super::rig::{Client, Disk, Rig, Stalled, bind, domain, new_server, port_of, wait_for};
@@ -218,17 +219,77 @@ fn a_stop_finishes_what_waits_and_reads_no_more() {
     assert_eq!(second.receive(), "ok b.com 2");
     assert!(late.has_nothing());
 
-    // The journal goes to somebody else, who gives up; a fresh one takes its place, and what waited in the kernel is answered.
+    // The journal goes to somebody else, who changes rules and gives up; then what waited in the kernel is answered.
     assert!(server.release().is_some());
     assert!(server.release().is_none());
     let disk = Disk::default();
-    server.restore(Box::new(disk.clone()));
+    {
+        let mut commit = disk.clone();
+        let port = |number| Port::new(number).unwrap();
+        let changes = [Change::Map(domain("b.com"), port(22)), Change::Map(domain("d.com"), port(4))];
+        commit.commit(&changes, &server.table()).unwrap();
+    }
+    server.restore(Box::new(disk.clone()), &disk.read());
     let rig = Rig::serve(server, &[socket]);
     assert_eq!(late.receive(), "ok c.com 3");
-    assert_eq!(rig.ask("list"), "a.com 1\nb.com 2\nc.com 3");
-    assert_eq!(disk.rules().len(), 1);
-    let (mut writer, commit) = rig.join().into_parts();
+    assert_eq!(rig.ask("list"), "b.com 22\nc.com 3\nd.com 4");
+    assert_eq!(disk.rules().len(), 3);
+    let (writer, commit) = rig.join().into_parts();
     assert!(commit.is_some());
     assert_eq!(writer.table().len(), 3);
-    writer.remove(&domain("a.com"));
+}
+
+/// A server without a journal must not pretend to serve.
+#[test]
+fn a_server_without_a_journal_does_not_run() {
+    let mut server = new_server(Disk::default());
+    drop(server.release());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(server.run(&[bind("127.0.0.1:0")], std::future::pending())).unwrap_err();
+    assert!(matches!(error, ServerError::NoJournal), "{error}");
+}
+
+/// A bug in the journal ends the run, so that the process is started again, instead of leaving a server that never answers.
+#[test]
+fn a_journal_that_panics_ends_the_run() {
+    struct Broken;
+    impl Commit for Broken {
+        fn commit(&mut self, _: &[Change], _: &Table) -> Result<(), SaveError> {
+            panic!("a bug, as the test wants it");
+        }
+    }
+    let socket = bind("127.0.0.1:0");
+    let client = Client::of(socket.local_addr().unwrap());
+    client.send("add a.com 8080");
+    let mut server = new_server(Broken);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(server.run(&[socket], std::future::pending())).unwrap_err();
+    assert!(matches!(error, ServerError::SaverEnded), "{error}");
+    assert!(client.has_nothing());
+    assert_eq!(server.table().len(), 0);
+}
+
+/// Invariant 1: only `control::server` changes routes. The writer cannot be cloned, so whoever has it is the only one; this
+/// test reads who has a hand on it.
+#[test]
+fn only_the_control_server_changes_rules() {
+    let mut writers = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let program = text.split("#[cfg(test)]").next().unwrap();
+            let changes = ["writer.insert(", "writer.remove("].iter().any(|call| program.contains(call));
+            let name = path.strip_prefix(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap().to_owned();
+            if changes && !name.starts_with("routes") {
+                writers.push(name);
+            }
+        }
+    }
+    assert_eq!(writers, [std::path::Path::new("control/server.rs")]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rig::{Client, Disk, Rig, domain, new_server, seed};
+use super::rig::{Client, Disk, Rig, seed, server_with};
 
 #[test]
 fn the_server_answers_like_a_plain_map() {
@@ -56,10 +56,7 @@ fn the_server_answers_like_a_plain_map() {
             _ => {
                 // A restart: the rules come from the disk.
                 drop(rig.join());
-                let mut server = new_server(disk.clone());
-                for (name, port) in disk.rules() {
-                    server.writer_mut().insert(domain(&name), hotcore::routes::Port::new(port).unwrap());
-                }
+                let server = server_with(disk.read(), disk.clone());
                 rig = Rig::serve(server, &[super::rig::bind("127.0.0.1:0")]);
                 client = Client::of(rig.addresses[0]);
             }

@@ -15,7 +15,7 @@ use std::{
 use hotcore::{
     control::{Counters, Server, ServerConfig, ServerError, socket},
     domain::Domain,
-    routes::{Change, Commit, SaveError, Table, TableWriter},
+    routes::{Change, Commit, Port, SaveError, Table, TableWriter},
 };
 use tokio::sync::oneshot;
 
@@ -43,7 +43,7 @@ impl Rig {
     pub(crate) fn serve(mut server: Server, sockets: &[UdpSocket]) -> Self {
         let sockets: Vec<UdpSocket> = sockets.iter().map(|socket| socket.try_clone().unwrap()).collect();
         let addresses = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
-        let (table, counters, heartbeat) = (server.writer_mut().table(), server.counters(), server.heartbeat());
+        let (table, counters, heartbeat) = (server.table(), server.counters(), server.heartbeat());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -86,12 +86,17 @@ impl Drop for Rig {
 }
 
 pub(crate) fn new_server(commit: impl Commit) -> Server {
+    server_with(TableWriter::new(), commit)
+}
+
+/// A server that begins with these rules.
+pub(crate) fn server_with(writer: TableWriter, commit: impl Commit) -> Server {
     let config = ServerConfig {
         own_ports: OWN_PORTS.to_vec(),
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
         status: Box::new(|| vec![("http", "127.0.0.1:80".to_owned()), ("log", "journalctl\n-u hotcore".to_owned())]),
     };
-    Server::new(config, TableWriter::new(), Box::new(commit))
+    Server::new(config, writer, Box::new(commit))
 }
 
 /// A control socket.
@@ -205,6 +210,15 @@ impl Disk {
 
     pub(crate) fn rules(&self) -> BTreeMap<String, u16> {
         self.0.rules.lock().unwrap().clone()
+    }
+
+    /// The rules as a restart finds them.
+    pub(crate) fn read(&self) -> TableWriter {
+        let mut writer = TableWriter::new();
+        for (name, port) in self.rules() {
+            writer.insert(domain(&name), Port::new(port).unwrap());
+        }
+        writer
     }
 }
 

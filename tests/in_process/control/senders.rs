@@ -127,6 +127,9 @@ fn clients_that_are_gone_do_not_disturb_the_others() {
     let rig = Rig::start(Disk::default());
     for number in 0..500 {
         rig.client().send(format!("add n{number}.com 8080"));
+        if number % 64 == 63 {
+            wait_for("the reading", || rig.counters.received() > number);
+        }
     }
     wait_for("all changes", || rig.table.len() == 500);
     assert_eq!(rig.ask("check"), "kcehc");
