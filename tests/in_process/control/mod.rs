@@ -4,5 +4,6 @@ mod commits;
 mod contract;
 mod flood;
 mod model;
+mod neighbour;
 mod rig;
 mod senders;
