@@ -8,6 +8,7 @@
 
 mod batch;
 mod counters;
+mod inbox;
 pub mod protocol;
 pub mod reply;
 mod saver;

@@ -7,27 +7,24 @@
 //! the kernel (invariant 3).
 
 use std::{
-    fmt,
-    future::poll_fn,
-    io,
-    net::{SocketAddr, UdpSocket},
-    os::fd::{AsFd, BorrowedFd},
+    fmt, io,
+    net::UdpSocket,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::{Instant, SystemTime},
 };
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{io::Interest, sync::oneshot, time::MissedTickBehavior};
+use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tracing::{debug, error, info};
 
 use super::{
     batch::{self, Batch, Peer, Queue, Request},
     counters::{Counters, Dropped},
+    inbox::Inbox,
     protocol::{Command, Ignored, Message},
     reply,
     saver::{Saved, Saver},
@@ -360,62 +357,6 @@ async fn saved(in_flight: &mut Option<InFlight>) -> Result<(Batch, Vec<Change>, 
     match (in_flight.take(), saved) {
         (Some(InFlight { batch, .. }), Ok((changes, result))) => Ok((batch, changes, result)),
         _ => Err(ServerError::SaverEnded),
-    }
-}
-
-/// The sockets, as the loop waits for them.
-struct Inbox {
-    sockets: Vec<tokio::net::UdpSocket>,
-    ports: Vec<u16>,
-    addresses: String,
-    loopback_interface: u32,
-}
-
-impl Inbox {
-    fn open(sockets: &[UdpSocket]) -> Result<Self, ServerError> {
-        let watch = |socket: &UdpSocket| {
-            let socket = socket.try_clone()?;
-            socket.set_nonblocking(true)?;
-            tokio::net::UdpSocket::from_std(socket)
-        };
-        let sockets = sockets.iter().map(watch).collect::<io::Result<Vec<_>>>().map_err(ServerError::Socket)?;
-        let addresses = sockets.iter().map(tokio::net::UdpSocket::local_addr).collect::<io::Result<Vec<_>>>();
-        let addresses = addresses.map_err(ServerError::Socket)?;
-        Ok(Self {
-            sockets,
-            ports: addresses.iter().map(SocketAddr::port).collect(),
-            addresses: addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            loopback_interface: socket::loopback_interface().map_err(ServerError::Loopback)?,
-        })
-    }
-
-    fn socket(&self, index: usize) -> BorrowedFd<'_> {
-        self.sockets[index].as_fd()
-    }
-
-    /// The index of a socket in which something may wait. The search begins at another one each turn, so that a busy socket
-    /// starves none.
-    async fn readable(&self, turn: usize) -> Result<usize, ServerError> {
-        let count = self.sockets.len();
-        poll_fn(|context| {
-            for index in (0..count).map(|offset| (turn + offset) % count) {
-                if let Poll::Ready(ready) = self.sockets[index].poll_recv_ready(context) {
-                    return Poll::Ready(ready.map(|()| index).map_err(ServerError::Socket));
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Takes one datagram, without waiting; `None` if there is none, and then the next look at the socket waits for one.
-    fn receive<'r>(&self, index: usize, receiver: &'r mut Receiver) -> Result<Option<Received<'r>>, ServerError> {
-        let socket = &self.sockets[index];
-        match socket.try_io(Interest::READABLE, || receiver.receive(socket.as_fd())) {
-            Ok(received) => Ok(Some(received)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(ServerError::Socket(error)),
-        }
     }
 }
 
