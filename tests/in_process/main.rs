@@ -5,3 +5,6 @@
 mod front;
 mod proxy;
 mod house;
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod control;
