@@ -41,8 +41,8 @@ fn a_burst_of_20_000_adds_from_one_sender_is_all_kept_and_all_acknowledged() {
         assert_eq!(replies.get(&format!("ok n{number}.com {}", number + 41_000)), Some(&1));
         assert_eq!(port_of(&rig.table, &format!("n{number}.com")), Some(number + 41_000));
     }
-    assert_eq!(rig.table.len(), BURST.into());
-    assert_eq!(disk.changes(), BURST.into());
+    assert_eq!(rig.table.len(), usize::from(BURST));
+    assert_eq!(disk.changes(), u64::from(BURST));
     assert!(disk.commits() < 2_000, "{} commits for {BURST} adds", disk.commits());
 }
 
