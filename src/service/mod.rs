@@ -1,5 +1,6 @@
 //! The service around the rules: sockets, workers, start, hand-over and stop. No rule of HTTP or of the protocol lives here.
 
+pub mod log;
 mod settings;
 pub mod worker;
 
