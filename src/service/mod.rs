@@ -2,6 +2,7 @@
 
 pub mod log;
 mod settings;
+pub mod sockets;
 pub mod worker;
 
 pub use settings::Settings;
