@@ -1,5 +1,6 @@
 //! The service around the rules: sockets, workers, start, hand-over and stop. No rule of HTTP or of the protocol lives here.
 
+pub mod handover;
 pub mod log;
 pub mod notify;
 pub mod privileges;
