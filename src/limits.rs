@@ -36,6 +36,12 @@ pub const QUOTE_BYTES_MAX: usize = 64;
 pub const CONTROL_RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// Changes that wait for the disk; beyond it datagrams wait in the kernel's buffer. Above a burst of 20,000.
 pub const CONTROL_QUEUE_MAX: usize = 32_768;
+/// Datagrams read in one turn of the control loop, so that replies and finished commits come in between.
+pub const CONTROL_TURN_MAX: usize = 256;
+/// Requests that share one commit: publishing and answering so many takes some 20 ms (B193).
+pub const COMMIT_REQUESTS_MAX: usize = 4_096;
+/// Pause after the kernel had no memory for a datagram.
+pub const CONTROL_PAUSE: Duration = Duration::from_millis(100);
 /// How long the CLI waits for an answer, all re-sends included (B149).
 pub const CLIENT_WAIT: Duration = Duration::from_secs(1);
 /// When the CLI sends again, counted from its first datagram (B149).
@@ -44,6 +50,7 @@ pub const CLIENT_RESEND_AFTER: [Duration; 3] =
 
 const _: () =
     assert!(REPLY_BYTES_MAX >= 2 * (DOMAIN_BYTES_MAX + 7) + 5 + DOMAIN_BYTES_MAX, "`more` must make progress");
+const _: () = assert!(CONTROL_TURN_MAX <= COMMIT_REQUESTS_MAX && COMMIT_REQUESTS_MAX <= CONTROL_QUEUE_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX > "list after ".len() + DOMAIN_BYTES_MAX);
 
 // ---- Requests and responses --------------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ impl Table {
 #[derive(Debug, Default)]
 pub struct TableWriter {
     table: Table,
+    sorted: BTreeMap<Domain, Arc<Rule>>,
 }
 
 impl TableWriter {
@@ -118,8 +119,10 @@ impl TableWriter {
 
     /// Makes the rule visible and retires the one it replaces.
     pub fn insert(&mut self, domain: Domain, port: Port) {
+        let rule = Arc::new(Rule::new(domain.clone(), port, false));
+        self.sorted.insert(domain.clone(), rule.clone());
         if let Ok(mut map) = self.table.0.lock()
-            && let Some(old) = map.insert(domain.clone(), Arc::new(Rule::new(domain, port, false)))
+            && let Some(old) = map.insert(domain, rule)
         {
             old.retired.store(true, Ordering::Release);
         }
@@ -127,10 +130,16 @@ impl TableWriter {
 
     /// Makes the removal visible.
     pub fn remove(&mut self, domain: &Domain) {
+        self.sorted.remove(domain);
         if let Ok(mut map) = self.table.0.lock()
             && let Some(old) = map.remove(domain)
         {
             old.retired.store(true, Ordering::Release);
         }
+    }
+
+    /// The rules sorted by the bytes of their names, from the first one behind `name`.
+    pub fn page_after(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<Rule>> {
+        self.sorted.values().filter(move |rule| name.is_none_or(|name| rule.domain.as_str() > name))
     }
 }
