@@ -53,6 +53,13 @@ const _: () =
 const _: () = assert!(CONTROL_TURN_MAX <= COMMIT_REQUESTS_MAX && COMMIT_REQUESTS_MAX <= CONTROL_QUEUE_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX > "list after ".len() + DOMAIN_BYTES_MAX);
 
+// ---- Routes ------------------------------------------------------------------------------------------------------
+
+/// Shards of the table. At 1,000,000 rules one holds about 244 and a change copies one (performance.md 3.6).
+pub const ROUTE_SHARDS: usize = 4096;
+
+const _: () = assert!(ROUTE_SHARDS.is_power_of_two());
+
 // ---- Requests and responses --------------------------------------------------------------------------------------
 
 /// Bytes of a request head; beyond it 431 (B55).
