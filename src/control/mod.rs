@@ -7,6 +7,7 @@
 //! HTTP.
 
 mod batch;
+pub mod client;
 mod counters;
 pub mod protocol;
 pub mod reply;

@@ -1,1 +1,3 @@
 //! A real server in this process, driven over real sockets.
+
+mod house;

@@ -1,1 +1,3 @@
 //! The real program, driven by real clients and backends.
+
+mod cli;

@@ -27,7 +27,8 @@ impl TableWriter {
             rules.dedup_by(|next, kept| next.domain == kept.domain);
         }
         let hasher = DefaultHashBuilder::default();
-        let cores = if rules.len() < PARALLEL_FROM { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
+        let cores =
+            if rules.len() < PARALLEL_FROM { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
         let per_core = limits::ROUTE_SHARDS.div_ceil(cores);
         let hashes = in_parallel(rules.len(), cores, |part| {
             rules.get(part).unwrap_or_default().iter().map(|rule| hasher.hash_one(rule.domain.as_str())).collect()

@@ -25,15 +25,16 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A socket for commands.
-pub(super) fn control(address: SocketAddr) -> io::Result<UdpSocket> {
-    control::socket::bind(address)
+/// A socket for commands, and the bytes of its receive buffer.
+pub(super) fn control(address: SocketAddr) -> io::Result<(UdpSocket, usize)> {
+    let bound = control::socket::bind(address)?;
+    Ok((bound.socket, bound.receive_buffer_bytes))
 }
 
-/// Options for a socket for commands that somebody else has bound.
-pub(super) fn adopt_control(socket: UdpSocket) -> io::Result<UdpSocket> {
-    control::socket::adopt(&socket)?;
-    Ok(socket)
+/// The same for a socket that somebody else has bound.
+pub(super) fn adopt_control(socket: UdpSocket) -> io::Result<(UdpSocket, usize)> {
+    let receive_buffer_bytes = control::socket::adopt(&socket)?;
+    Ok((socket, receive_buffer_bytes))
 }
 
 /// The kernel has no IPv6, or it is switched off (B191).

@@ -71,7 +71,8 @@ impl Offered {
         Ok(socket.into())
     }
 
-    pub(super) fn into_udp(self) -> io::Result<UdpSocket> {
+    /// For commands, with the bytes of its receive buffer.
+    pub(super) fn into_udp(self) -> io::Result<(UdpSocket, usize)> {
         let socket = self.into_socket()?;
         socket.set_nonblocking(true)?;
         bind::adopt_control(socket.into())
