@@ -112,15 +112,15 @@ impl Watchdog {
         have_all_turned
     }
 
-    /// Loops that have not turned since the last feeding, by their place in `beats`.
-    pub fn stuck(&self, beats: &[u64]) -> Vec<usize> {
-        self.seen
-            .iter()
-            .zip(beats)
-            .enumerate()
-            .filter(|(_, (before, beat))| before == beat)
-            .map(|(index, _)| index)
-            .collect()
+    /// Loops that starve the watchdog, by their place in `beats`: they have not turned since the last feeding, which is overdue
+    /// by as long again.
+    pub fn overdue(&self, now: Instant, beats: &[u64]) -> Vec<usize> {
+        let (Some(every), Some(last)) = (self.every, self.last) else { return Vec::new() };
+        if now.saturating_duration_since(last) < every * 2 || self.seen.len() != beats.len() {
+            return Vec::new();
+        }
+        let stands_still = |index: &usize| self.seen.get(*index) == beats.get(*index);
+        (0..beats.len()).filter(stands_still).collect()
     }
 }
 
@@ -151,7 +151,8 @@ mod tests {
             let now = start + Duration::from_secs(second);
             assert!(!watchdog.is_due(now, &[second, 1, second]), "the second worker is dead-locked");
         }
-        assert_eq!(watchdog.stuck(&[40, 1, 40]), [1]);
+        assert!(watchdog.overdue(start + Duration::from_secs(19), &[19, 1, 19]).is_empty());
+        assert_eq!(watchdog.overdue(start + Duration::from_secs(20), &[20, 1, 20]), [1]);
         assert!(watchdog.is_due(start + Duration::from_secs(40), &[40, 2, 40]), "it turns again");
     }
 
