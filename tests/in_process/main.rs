@@ -1,3 +1,7 @@
 //! A real server in this process, driven over real sockets.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod front;
 mod house;
+mod proxy;
