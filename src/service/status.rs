@@ -90,16 +90,15 @@ impl Status {
             facts.push(("rules to hotcore's own ports", join(&loops)));
         }
         for (kind, addresses) in &self.addresses {
-            let name = match kind {
-                Kind::Http => "http",
-                Kind::Https => "https",
-                Kind::Control => "control",
-            };
-            facts.push((name, join(addresses)));
+            match kind {
+                Kind::Http => facts.push(("http", join(addresses))),
+                Kind::Https => facts.push(("https", join(addresses))),
+                // The control server names its own.
+                Kind::Control => {}
+            }
         }
         facts.push(("log", self.log.clone()));
         facts.push(("state", self.state.display().to_string()));
-        facts.push(("process", std::process::id().to_string()));
         facts.push(("workers", self.workers.to_string()));
         facts.push(("connections", self.connections.load(Ordering::Relaxed).to_string()));
         facts.push(("tunnels", self.tunnels.load(Ordering::Relaxed).to_string()));

@@ -132,6 +132,8 @@ impl Supervisor {
     }
 
     fn announce(&self) {
+        let (version, process) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        tracing::info!(target: "hotcore::service", version, process, "serves");
         for kind in Kind::ALL {
             let addresses: Vec<String> = self.sockets.addresses(kind).iter().map(ToString::to_string).collect();
             tracing::info!(target: "hotcore::service", "{kind} on {}", addresses.join(" "));
