@@ -58,6 +58,14 @@ const _: () = assert!(COMMAND_BYTES_MAX > "list after ".len() + DOMAIN_BYTES_MAX
 /// Shards of the table. At 1,000,000 rules one holds about 244 and a change copies one (performance.md 3.6).
 pub const ROUTE_SHARDS: usize = 4096;
 
+/// Bytes of log from which on it may be replaced by a snapshot; below, reading it again costs nothing worth saving. Above,
+/// it is replaced when it is larger than the snapshot, so that on average a byte is written twice.
+pub const JOURNAL_LOG_BYTES: u64 = 1024 * 1024;
+/// Logs that make a snapshot worth while whatever their size: each start begins a log, so many starts with a change between.
+pub const JOURNAL_LOGS_MAX: usize = 16;
+/// Damaged files of rules kept aside; beyond it the oldest goes (B194).
+pub const JOURNAL_DAMAGED_MAX: usize = 8;
+
 const _: () = assert!(ROUTE_SHARDS.is_power_of_two());
 
 // ---- Requests and responses --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ pub mod rule;
 pub mod storage;
 pub mod table;
 
-pub use journal::{Change, Commit, SaveError};
+pub use journal::{Change, Commit, Journal, Loaded, OpenError, Recovery, SaveError};
 pub use lock::{Lock, LockError};
 pub use rule::{Port, Rule};
 pub use storage::Disk;

@@ -19,13 +19,15 @@ use std::{
     mem,
     ops::Bound,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+pub(super) use build::in_parallel;
 
 use super::{Port, Rule};
 use crate::{domain::Domain, limits};
@@ -38,7 +40,7 @@ impl Table {
     /// The rule for `domain`.
     pub fn find(&self, domain: &Domain) -> Option<Arc<Rule>> {
         let hash = self.0.hash(domain);
-        self.0.shard(hash)?.load().find(hash, |rule| rule.domain == *domain).cloned()
+        self.0.slot(hash)?.get()?.load().find(hash, |rule| rule.domain == *domain).cloned()
     }
 
     /// Number of rules.
@@ -54,7 +56,7 @@ impl Table {
     /// Shows every rule, in no order, shard by shard: each shard as it is when its turn comes. Changes made meanwhile may be
     /// seen or not; a rule that stays is seen exactly once.
     pub fn for_each(&self, mut see: impl FnMut(&Arc<Rule>)) {
-        for shard in &self.0.shards {
+        for shard in self.0.slots.iter().filter_map(OnceLock::get) {
             shard.load_full().iter().for_each(&mut see);
         }
     }
@@ -96,12 +98,24 @@ impl TableWriter {
         self.put(Rule::new(domain, port, true));
     }
 
+    /// Changes the table into one of exactly `rules`, rule by rule; what stays the same stays untouched.
+    pub(super) fn become_like(&mut self, rules: Vec<Arc<Rule>>) {
+        let wanted: BTreeSet<ByName> = rules.into_iter().map(ByName).collect();
+        let surplus: Vec<_> = self.index.difference(&wanted).map(|ByName(rule)| rule.domain.clone()).collect();
+        for domain in surplus {
+            self.remove(&domain);
+        }
+        for ByName(rule) in wanted {
+            self.insert_proven(rule.domain.clone(), rule.port);
+        }
+    }
+
     /// Makes the removal visible.
     pub fn remove(&mut self, domain: &Domain) {
         let Shards { len, .. } = &*self.table.0;
         let hash = self.table.0.hash(domain);
-        let Some(slot) = self.table.0.shard(hash) else { return };
-        let mut next = HashTable::clone(&slot.load());
+        let Some(slot) = self.table.0.slot(hash) else { return };
+        let Some(mut next) = slot.get().map(|shard| Shard::clone(&shard.load())) else { return };
         let Ok(place) = next.find_entry(hash, |rule| rule.domain == *domain) else { return };
         let (old, _) = place.remove();
         self.table.0.publish(slot, next);
@@ -119,13 +133,13 @@ impl TableWriter {
     fn put(&mut self, rule: Rule) {
         let Shards { len, hasher, .. } = &*self.table.0;
         let hash = self.table.0.hash(&rule.domain);
-        let Some(slot) = self.table.0.shard(hash) else { return };
-        let shard = slot.load();
-        if shard.find(hash, |old| old.domain == rule.domain).is_some_and(|old| old.port == rule.port) {
+        let Some(slot) = self.table.0.slot(hash) else { return };
+        let shard = slot.get().map(ArcSwap::load);
+        let same = shard.as_ref().and_then(|shard| shard.find(hash, |old| old.domain == rule.domain));
+        if same.is_some_and(|old| old.port == rule.port) {
             return;
         }
-        let mut next = HashTable::clone(&shard);
-        drop(shard);
+        let mut next = shard.map_or_else(Shard::new, |shard| Shard::clone(&shard));
         let rule = Arc::new(rule);
         let old = match next.find_mut(hash, |old| old.domain == rule.domain) {
             Some(place) => Some(mem::replace(place, Arc::clone(&rule))),
@@ -146,7 +160,7 @@ impl TableWriter {
 
 /// What readers and writer share.
 struct Shards {
-    shards: Box<[ArcSwap<Shard>]>,
+    slots: Box<[Slot]>,
     /// One random seed for all, so that nobody can choose names that collide.
     hasher: DefaultHashBuilder,
     len: AtomicUsize,
@@ -154,33 +168,36 @@ struct Shards {
 
 type Shard = HashTable<Arc<Rule>>;
 
+/// A shard's place; the shard itself comes with its first rule.
+type Slot = OnceLock<ArcSwap<Shard>>;
+
 impl Shards {
     fn hash(&self, domain: &Domain) -> u64 {
         self.hasher.hash_one(domain.as_str())
     }
 
-    /// Where rules with this hash live. Never `None`: the number of a shard is masked.
-    fn shard(&self, hash: u64) -> Option<&ArcSwap<Shard>> {
-        self.shards.get(shard_of(hash))
+    /// Where rules with this hash live. Never `None`: the number of a shard is within bounds.
+    fn slot(&self, hash: u64) -> Option<&Slot> {
+        self.slots.get(shard_of(hash))
     }
 
-    fn publish(&self, slot: &ArcSwap<Shard>, mut next: Shard) {
+    fn publish(&self, slot: &Slot, mut next: Shard) {
         // After many removals: give the memory back. Growing again costs what it saved, hence the distance.
         if next.capacity() > 16 && next.len() < next.capacity() / 8 {
             next.shrink_to(next.len() * 2, |rule| self.hasher.hash_one(rule.domain.as_str()));
         }
-        slot.store(Arc::new(next));
+        match slot.get() {
+            Some(shard) => shard.store(Arc::new(next)),
+            // There is one writer, so nobody else can have set it.
+            None => _ = slot.set(ArcSwap::from_pointee(next)),
+        }
     }
 }
 
 impl Default for Shards {
     fn default() -> Self {
-        let empty = Arc::new(Shard::new());
-        Self {
-            shards: (0..limits::ROUTE_SHARDS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect(),
-            hasher: DefaultHashBuilder::default(),
-            len: AtomicUsize::new(0),
-        }
+        let slots = (0..limits::ROUTE_SHARDS).map(|_| Slot::new()).collect();
+        Self { slots, hasher: DefaultHashBuilder::default(), len: AtomicUsize::new(0) }
     }
 }
 

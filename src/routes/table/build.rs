@@ -11,7 +11,7 @@ use std::{
 use arc_swap::ArcSwap;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::{ByName, Rule, Shard, Shards, Table, TableWriter, shard_of};
+use super::{ByName, Rule, Shard, Shards, Slot, Table, TableWriter, shard_of};
 use crate::limits;
 
 /// Below so many rules one thread is done before a second one has started.
@@ -33,11 +33,11 @@ impl TableWriter {
         let hashes = in_parallel(rules.len(), cores, |part| {
             rules.get(part).unwrap_or_default().iter().map(|rule| hasher.hash_one(rule.domain.as_str())).collect()
         });
-        let shards = in_parallel(limits::ROUTE_SHARDS, limits::ROUTE_SHARDS.div_ceil(per_core), |part| {
+        let slots = in_parallel(limits::ROUTE_SHARDS, limits::ROUTE_SHARDS.div_ceil(per_core), |part| {
             shards_in_place(part, &rules, &hashes, &hasher)
         });
         let len = AtomicUsize::new(rules.len());
-        let table = Table(Arc::new(Shards { shards: shards.into(), hasher, len }));
+        let table = Table(Arc::new(Shards { slots: slots.into(), hasher, len }));
         Self { table, index: rules.into_iter().map(ByName).collect::<BTreeSet<_>>() }
     }
 }
@@ -48,7 +48,7 @@ fn shards_in_place(
     rules: &[Arc<Rule>],
     hashes: &[u64],
     hasher: &DefaultHashBuilder,
-) -> Vec<ArcSwap<Shard>> {
+) -> Vec<Slot> {
     let mut counts = vec![0_usize; part.len()];
     let place = |hash: u64| shard_of(hash).checked_sub(part.start);
     for &hash in hashes {
@@ -62,7 +62,8 @@ fn shards_in_place(
             shard.insert_unique(hash, Arc::clone(rule), |rule| hasher.hash_one(rule.domain.as_str()));
         }
     }
-    shards.into_iter().map(|shard| ArcSwap::new(Arc::new(shard))).collect()
+    let filled = |shard: Shard| if shard.is_empty() { Slot::new() } else { ArcSwap::from_pointee(shard).into() };
+    shards.into_iter().map(filled).collect()
 }
 
 /// Splits `0..total` into `parts` ranges, works on each in a thread of its own and joins the results in order. Where the
