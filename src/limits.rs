@@ -169,6 +169,43 @@ pub const LOG_REPEAT: Duration = Duration::from_secs(60);
 pub const LOG_QUOTE_BYTES_MAX: usize = 200;
 /// Log records that wait for their sink; beyond it they are dropped and counted (B217).
 pub const LOG_QUEUE_MAX: usize = 8_192;
+/// Bytes of the message of a log line, without its fields: our own words with little of others' in them.
+pub const LOG_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Fields of one log record.
+pub const LOG_FIELDS_MAX: usize = 16;
+/// Different lines whose repetition is remembered; beyond it the oldest is forgotten (B219).
+pub const LOG_REPEATS_MAX: usize = 1_024;
+/// Lines written at once after a quiet time, beyond the rate below (B219).
+pub const LOG_BURST: u32 = 2_000;
+/// Lines a second in the long run: 5,000 in 30 s, half of what makes journald drop a service's lines (B219).
+pub const LOG_LINES_PER_SECOND: u32 = 100;
+/// Bytes of the log file; then it becomes `hotcore.log.1` and a new one begins.
+pub const LOG_FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
+/// Bytes of lines gathered for one write to the log file.
+pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
+/// One write to the journal may take this long, and so may the last lines at the end of the process (B221).
+pub const LOG_FLUSH: Duration = Duration::from_secs(1);
+/// Listening sockets of each kind (HTTP, HTTPS, control).
+pub const SOCKETS_PER_KIND_MAX: usize = 16;
+/// The loops of the control plane show this often that they turn, as the workers do (B213).
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// The line that `systemctl status` shows is renewed this often at most.
+pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
+/// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
+pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// A second `serve` tries this long to reach the one that holds the state folder (B198).
+pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
+/// A lock that a failed new generation left behind is asked for this often.
+pub const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
+pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
+/// Rules to hotcore's own ports that `status` names (B30).
+pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
+/// Bytes of one line between two generations.
+pub const HANDOVER_LINE_BYTES_MAX: usize = 512;
 
 const _: () = assert!(STOP_DRAIN.as_secs() < HANDOVER_DRAIN.as_secs());
 const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());
+const _: () = assert!(LOG_LINES_PER_SECOND * 30 + LOG_BURST < 10_000, "journald drops beyond that (B219)");
+const _: () = assert!(HEARTBEAT.as_millis() * 4 <= 1_000, "seen within a second");
+const _: () = assert!(3 * SOCKETS_PER_KIND_MAX <= 253, "SCM_MAX_FD: descriptors in one message (unix(7))");

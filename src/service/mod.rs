@@ -1,23 +1,25 @@
 //! The service around the rules: sockets, workers, start, hand-over and stop. No rule of HTTP or of the protocol lives here.
+//!
+//! [`run`] is `hotcore serve`: it reads the environment and touches the process; [`Supervisor`] serves, with everything passed in
+//! as values. [`sockets`] and the [`claim`] on the state folder come first, then [`privileges`] go, and only then is there a
+//! second thread.
 
+pub mod claim;
+mod control_loop;
+mod error;
+pub mod handover;
+pub mod log;
+pub mod notify;
+pub mod privileges;
+mod run;
 mod settings;
+mod signals;
+pub mod sockets;
+mod status;
+mod supervisor;
 pub mod worker;
 
+pub use error::ServiceError;
+pub use run::run;
 pub use settings::Settings;
-
-/// Why the service did not start, or ended.
-#[derive(Debug)]
-pub struct ServiceError(String);
-
-impl std::fmt::Display for ServiceError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ServiceError {}
-
-/// Serves until told to stop.
-pub fn run(settings: Settings) -> Result<(), ServiceError> {
-    Err(ServiceError(format!("not yet: {settings:?}")))
-}
+pub use supervisor::{Start, Supervisor};
