@@ -9,6 +9,8 @@
 //! The entry points are pure and fuzzed.
 
 mod bytes;
+#[cfg(test)]
+mod differential;
 mod line;
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+//! Each rule of chunked framing, each limit, each split.
+
 use super::*;
 use crate::testing::seed;
 

@@ -1,3 +1,5 @@
+//! Each page in each form.
+
 use serde_json::Value;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Each rule for the fields of a request.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Each rule for the fields of a response.
+
 use http::HeaderName;
 
 use super::*;
