@@ -10,6 +10,8 @@ use crate::rig::{Daemon, folder, note, seeded};
 
 /// `kill -9` while rules are added at this rate, so often.
 const ADDS_PER_SECOND: u32 = 500;
+/// ... so many together: the kill finds some of them on their way.
+const ADDS_AT_ONCE: u32 = 10;
 const KILLS: usize = 20;
 /// Names that take turns: later rules replace earlier ones.
 const NAMES: usize = 300;
@@ -39,21 +41,24 @@ fn nothing_acknowledged_is_lost_to_kill_nine() {
         let lifetime = Duration::from_millis(random.u64(200..800));
         let mut count = 0;
         while begun.elapsed() < lifetime {
-            let (name, port) = (format!("site-{}.example", random.usize(..NAMES)), random.u16(1024..40_000));
-            control.send(&format!("add {name} {port}"));
-            names.entry(name).or_default().pending.push(port);
-            count += 1;
             // The pace of the sender, not a wait for an event.
-            thread::sleep(
-                (begun + Duration::from_secs(1) / ADDS_PER_SECOND * count).saturating_duration_since(Instant::now()),
-            );
-            while let Some(reply) = control.receive(Duration::from_nanos(1)) {
+            let due = begun + Duration::from_secs(1) / ADDS_PER_SECOND * count;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            while let Some(reply) = control.receive(Duration::ZERO) {
                 acknowledged += acknowledge(&mut names, &reply);
             }
+            for _ in 0..ADDS_AT_ONCE {
+                let (name, port) = (format!("site-{}.example", random.usize(..NAMES)), random.u16(1024..40_000));
+                control.send(&format!("add {name} {port}"));
+                names.entry(name).or_default().pending.push(port);
+                count += 1;
+            }
         }
+        // Somewhere in the middle of the last few.
+        thread::sleep(Duration::from_micros(random.u64(..1_500)));
         daemon.kill();
         // Replies that were sent before it died are promises too.
-        while let Some(reply) = control.receive(Duration::from_millis(1)) {
+        while let Some(reply) = control.receive(Duration::ZERO) {
             acknowledged += acknowledge(&mut names, &reply);
         }
         sent += count;

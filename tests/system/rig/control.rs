@@ -33,9 +33,12 @@ impl Control {
         self.0.send(message.as_bytes()).unwrap();
     }
 
-    /// The next reply, if it comes within `patience`, or at all.
+    /// The next reply, if it comes within `patience`; zero: if it is there.
     pub(crate) fn receive(&self, patience: Duration) -> Option<String> {
-        self.0.set_read_timeout(Some(patience)).unwrap();
+        self.0.set_nonblocking(patience.is_zero()).unwrap();
+        if !patience.is_zero() {
+            self.0.set_read_timeout(Some(patience)).unwrap();
+        }
         let mut reply = [0; 2048];
         match self.0.recv(&mut reply) {
             Ok(length) => Some(String::from_utf8(reply[..length].to_vec()).unwrap()),
