@@ -122,7 +122,7 @@ impl Contender {
         };
         let (folder, address) = (folder(), loopback(free_port()));
         let configuration = format!(
-            "global\n nbthread 1\n maxconn 20000\n\
+            "global\n nbthread 1\n maxconn 4096\n\
              defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n http-reuse always\n\
              frontend all\n bind {address}\n option forwardfor\n http-request set-header X-Real-IP %[src]\n \
              http-request set-header X-Forwarded-Proto http\n http-request set-header X-Forwarded-Host %[req.hdr(host)]\n \
