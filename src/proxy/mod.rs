@@ -1,1 +1,372 @@
 //! The way of a request: name, route, header rules, backend, and the answer back.
+//!
+//! One [`Proxy`] per worker owns the worker's client connections and its connections to backends; nothing of it is shared with
+//! other threads but the table of rules, which is read without waiting, and a few counters. Never here: a lock, a file, a
+//! change of a rule, knowledge of where a certificate comes from.
+//!
+//! A connection's bytes pass `guard` (strict framing) before the HTTP library sees them; `exchange` answers each request in
+//! five steps; `forward` has the header rules, `pages` every answer of our own, `upstream` the backends, `tunnel` what follows
+//! a 101.
+
+mod access;
+mod body;
+mod connection;
+mod exchange;
+mod guard;
+mod progress;
+mod tunnel;
+mod upstream;
+
+pub mod chunks;
+pub mod forward;
+pub mod head;
+pub mod pages;
+pub mod refusal;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    fmt,
+    future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    sync::Notify,
+    task::spawn_local,
+    time::{sleep, timeout},
+};
+
+use self::{
+    connection::{Conn, ConnStream},
+    exchange::Exchange,
+    forward::Via,
+    guard::Guard,
+    upstream::{Holds, Tunnel, Upstreams},
+};
+use crate::{
+    limits::{LINGER, LINGER_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
+    routes::Table,
+};
+
+/// What a worker's proxy is made of.
+#[derive(Debug)]
+pub struct ProxyConfig {
+    /// The rules.
+    pub table: Table,
+    /// Ports hotcore itself listens on (B30).
+    pub own_ports: Vec<u16>,
+    /// Write one record for each request.
+    pub access_log: bool,
+    /// The counters of all workers.
+    pub totals: Arc<ProxyTotals>,
+}
+
+/// Counters of all workers together.
+#[derive(Debug)]
+pub struct ProxyTotals {
+    /// Client connections, tunnels included.
+    pub connections: AtomicUsize,
+    /// Tunnels.
+    pub tunnels: AtomicUsize,
+    /// Requests answered.
+    pub requests: AtomicU64,
+    /// Requests repeated because a kept connection had gone stale (B39).
+    pub retries: AtomicU64,
+    /// Connections ended by a bug of ours (B212).
+    pub panics: AtomicU64,
+    /// Requests that wait for a backend (B24).
+    held: Arc<AtomicU32>,
+    /// What this process signs requests with, to know them again (B84).
+    via: Via,
+}
+
+impl ProxyTotals {
+    /// Counters at zero, and a new signature of this process.
+    pub fn new() -> Self {
+        Self {
+            connections: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            held: Arc::default(),
+            via: Via::new(draw()),
+        }
+    }
+}
+
+/// A number that differs from process to process; nobody may rely on it as a secret.
+fn draw() -> u32 {
+    let [a, b, c, d, ..] = RandomState::new().hash_one(std::process::id()).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+impl Default for ProxyTotals {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The data plane of one worker.
+pub struct Proxy {
+    table: Table,
+    own_ports: HashSet<u16>,
+    access_log: bool,
+    via: Via,
+    totals: Arc<ProxyTotals>,
+    upstreams: Rc<Upstreams>,
+    holds: Rc<Holds>,
+    connections: RefCell<HashMap<u64, Rc<Conn>>>,
+    next: Cell<u64>,
+    /// Open connections that have become tunnels; they are no longer in `connections`.
+    tunnels: Cell<usize>,
+    /// Ends the tunnels.
+    cut: Notify,
+    /// A connection or tunnel has ended.
+    left: Notify,
+    draining: Cell<bool>,
+    http1: http1::Builder,
+}
+
+impl Proxy {
+    /// The data plane of one worker, without connections.
+    pub fn new(config: ProxyConfig) -> Self {
+        let mut http1 = http1::Builder::new();
+        // The guard's limits lie below the library's, so that our readable page wins over a bare one (B162).
+        http1.max_headers(REQUEST_FIELDS_MAX).max_buf_size(REQUEST_HEAD_BYTES_MAX + 8 * 1024).half_close(false);
+        Self {
+            table: config.table,
+            own_ports: config.own_ports.into_iter().collect(),
+            access_log: config.access_log,
+            via: config.totals.via.clone(),
+            upstreams: Rc::new(Upstreams::default()),
+            holds: Rc::new(Holds::new(config.totals.held.clone())),
+            totals: config.totals,
+            connections: RefCell::default(),
+            next: Cell::new(0),
+            tunnels: Cell::new(0),
+            cut: Notify::new(),
+            left: Notify::new(),
+            draining: Cell::new(false),
+            http1,
+        }
+    }
+
+    /// Serves a client connection on this thread.
+    pub fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // Inherited from the listener where the kernel does so; said for those that were passed in (B19).
+        let _ = stream.set_nodelay(true);
+        let conn = Rc::new(Conn::new(stream, peer, Instant::now()));
+        if self.draining.get() {
+            conn.close_after_answer();
+        }
+        let seat = Seat::take(self, conn.clone());
+        spawn_local(self.clone().run(conn, seat));
+    }
+
+    /// Client connections of this worker, tunnels included.
+    pub fn connections(&self) -> usize {
+        self.connections.borrow().len() + self.tunnels.get()
+    }
+
+    /// Keeps the time limits; the worker calls it every [`SWEEP`](crate::limits::SWEEP).
+    pub fn sweep(&self, now: Instant) {
+        for conn in self.connections.borrow().values() {
+            conn.sweep(now);
+        }
+        self.upstreams.sweep(now);
+    }
+
+    /// Makes room at the connection cap; false if no connection is idle (B154).
+    pub fn close_longest_idle(&self) -> bool {
+        let connections = self.connections.borrow();
+        let oldest = connections.values().filter_map(|conn| Some((conn.idle_since()?, conn))).min_by_key(|(at, _)| *at);
+        match oldest {
+            Some((_, conn)) => {
+                conn.close();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Ends all connections in order: idle ones now if `tunnels` is zero, else after their next answer (B203, B207);
+    /// requests without an answer by `requests`; the rest by the longer of both; tunnels by `tunnels`.
+    pub async fn drain(self: &Rc<Self>, requests: Duration, tunnels: Duration) {
+        self.draining.set(true);
+        for conn in self.connections.borrow().values() {
+            if tunnels.is_zero() {
+                conn.close();
+            } else {
+                conn.close_after_answer();
+            }
+        }
+        let cut_requests = async {
+            sleep(requests).await;
+            for conn in self.connections.borrow().values() {
+                if tunnels <= requests || conn.is_waiting_for_answer() {
+                    conn.kill();
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let cut_tunnels = async {
+            sleep(tunnels).await;
+            self.cut.notify_waiters();
+            sleep(requests.saturating_sub(tunnels)).await;
+            for conn in self.connections.borrow().values() {
+                conn.kill();
+            }
+            std::future::pending::<()>().await;
+        };
+        let all_gone = async {
+            while self.connections() > 0 {
+                self.left.notified().await;
+            }
+        };
+        tokio::select! {
+            () = all_gone => {}
+            () = cut_requests => {}
+            () = cut_tunnels => {}
+        }
+        self.upstreams.clear();
+    }
+
+    async fn run(self: Rc<Self>, conn: Rc<Conn>, seat: Seat) {
+        let guard = Guard::new(ConnStream(conn.clone()), conn.clone());
+        let exchange = Rc::new(Exchange::new(self.clone(), conn.clone()));
+        let answering = exchange.clone();
+        let service = service_fn(move |request| {
+            let exchange = answering.clone();
+            async move { exchange.answer(request).await }
+        });
+        let mut http = self.http1.serve_connection(TokioIo::new(guard), service);
+        let done = poll_fn(|cx| {
+            conn.attach(cx.waker());
+            if conn.is_killed() {
+                return Poll::Ready(None);
+            }
+            // A bug met by one connection ends that connection alone (B212).
+            catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx))).map_or_else(
+                |_| {
+                    self.totals.panics.fetch_add(1, Ordering::Relaxed);
+                    Poll::Ready(None)
+                },
+                |polled| polled.map(Some),
+            )
+        })
+        .await;
+        let Some(done) = done else { return };
+        let parts = http.into_parts();
+        let guard = parts.io.into_inner();
+        if let Some(tunnel) = exchange.take_tunnel() {
+            let (stream, rest) = guard.into_parts();
+            let first = [parts.read_buf, rest].concat().into();
+            return self.tunnel(conn, seat, stream, first, tunnel).await;
+        }
+        match done {
+            Ok(()) if guard.may_have_unread_input() => linger(guard).await,
+            Ok(()) => {}
+            Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
+        }
+    }
+
+    async fn tunnel(&self, conn: Rc<Conn>, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
+        let _tunnel = seat.into_tunnel();
+        let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
+        tunnel::watch_for_dead_peer(conn.stream());
+        tunnel::watch_for_dead_peer(backend.socket());
+        tokio::select! {
+            () = self.cut.notified() => {}
+            result = tunnel::run(&mut client, first, &mut backend, backend_first) => {
+                if let Err(error) = result {
+                    tracing::debug!(client = %conn.peer(), %error, "tunnel ended");
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}
+
+/// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
+/// what still comes for a moment, then close (B98, RFC 9112, 9.6).
+async fn linger(guard: Guard<ConnStream>) {
+    let (mut stream, _) = guard.into_parts();
+    let discard = async {
+        if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
+            return;
+        }
+        let mut space = vec![0; TUNNEL_BUFFER_BYTES];
+        let mut discarded = 0;
+        while discarded < LINGER_BYTES_MAX {
+            match stream.read(&mut space).await {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => discarded += bytes,
+            }
+        }
+    };
+    let _ = timeout(LINGER, discard).await;
+}
+
+/// A connection's place in its worker's list; gone when dropped, also by a panic.
+struct Seat {
+    proxy: Rc<Proxy>,
+    key: u64,
+}
+
+impl Seat {
+    fn take(proxy: &Rc<Proxy>, conn: Rc<Conn>) -> Self {
+        let key = proxy.next.get();
+        proxy.next.set(key.wrapping_add(1));
+        proxy.connections.borrow_mut().insert(key, conn);
+        proxy.totals.connections.fetch_add(1, Ordering::Relaxed);
+        Self { proxy: proxy.clone(), key }
+    }
+
+    fn into_tunnel(self) -> TunnelSeat {
+        self.proxy.connections.borrow_mut().remove(&self.key);
+        self.proxy.tunnels.set(self.proxy.tunnels.get() + 1);
+        self.proxy.totals.tunnels.fetch_add(1, Ordering::Relaxed);
+        TunnelSeat(self)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.proxy.connections.borrow_mut().remove(&self.key);
+        self.proxy.totals.connections.fetch_sub(1, Ordering::Relaxed);
+        self.proxy.left.notify_waiters();
+    }
+}
+
+/// The place of a connection that has become a tunnel: no time limit of a request applies to it any more.
+struct TunnelSeat(Seat);
+
+impl Drop for TunnelSeat {
+    fn drop(&mut self) {
+        let proxy = &self.0.proxy;
+        proxy.tunnels.set(proxy.tunnels.get() - 1);
+        proxy.totals.tunnels.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,8 +1,37 @@
 //! The workers: one thread per core, each with its own runtime, connections, upstream pool and timers.
+//!
+//! A connection stays on the worker that accepted it, unless that worker has far more than its share. Never here: a lock
+//! between accept and answer, work that computes for long, a file.
 
-use std::{io, net::TcpListener, time::Duration};
+use std::{
+    cell::Cell,
+    io,
+    net::{SocketAddr, TcpListener, TcpStream as StdTcpStream},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::routes::Table;
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit},
+};
+use tokio::{
+    net::TcpListener as TokioListener,
+    sync::{mpsc, watch},
+    task::{LocalSet, spawn_local},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED, SWEEP},
+    proxy::{Proxy, ProxyConfig, ProxyTotals},
+    routes::Table,
+};
 
 /// What the workers need to start.
 #[derive(Debug)]
@@ -29,9 +58,9 @@ pub struct Listeners {
 /// How long a drain may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
-    /// Requests in flight.
+    /// Requests that have no answer yet; with it, all that remains when `tunnels` is shorter.
     pub requests: Duration,
-    /// Tunnels and moving bodies; zero: cut at once.
+    /// Tunnels and moving bodies; zero: tunnels are cut at once, idle connections closed at once.
     pub tunnels: Duration,
 }
 
@@ -44,40 +73,360 @@ pub struct Counts {
     pub tunnels: usize,
     /// Requests answered since the start.
     pub requests: u64,
+    /// Requests repeated on a fresh connection because a kept one had gone stale (B39).
+    pub retries: u64,
+    /// Connections ended by a bug of ours (B212).
+    pub panics: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Waiting,
+    Accepting,
+    Draining(Drain),
 }
 
 /// The running threads.
 #[derive(Debug)]
-pub struct Workers {}
+pub struct Workers {
+    phase: watch::Sender<Phase>,
+    ends: mpsc::UnboundedReceiver<Result<(), String>>,
+    running: usize,
+    seats: Arc<[Seat]>,
+    totals: Arc<ProxyTotals>,
+}
+
+/// What others may know of a worker.
+#[derive(Debug, Default)]
+struct Seat {
+    heartbeat: AtomicU64,
+    connections: AtomicUsize,
+}
+
+type Inbox = mpsc::UnboundedSender<(StdTcpStream, SocketAddr)>;
 
 impl Workers {
     /// Starts the threads; none accepts yet.
     pub fn start(config: WorkerConfig, listeners: Listeners) -> io::Result<Self> {
-        let _ = (config, listeners);
-        Ok(Self {})
+        let count = config.count.max(1);
+        let (phase, phases) = watch::channel(Phase::Waiting);
+        let (ended, ends) = mpsc::unbounded_channel();
+        let seats: Arc<[Seat]> = (0..count).map(|_| Seat::default()).collect();
+        let totals = Arc::new(ProxyTotals::default());
+        let (inboxes, mut mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let inboxes: Arc<[Inbox]> = inboxes.into();
+        let connections_max = connections_max();
+        for index in (0..count).rev() {
+            let mut own = Vec::with_capacity(listeners.http.len());
+            for listener in &listeners.http {
+                own.push(listener.try_clone()?);
+            }
+            let Some(mail) = mail.pop() else { break };
+            let worker = Worker {
+                index,
+                listeners: own,
+                proxy: ProxyConfig {
+                    table: config.table.clone(),
+                    own_ports: config.own_ports.clone(),
+                    access_log: config.access_log,
+                    totals: totals.clone(),
+                },
+                phases: phases.clone(),
+                seats: seats.clone(),
+                totals: totals.clone(),
+                inboxes: inboxes.clone(),
+                mail,
+                connections_max,
+            };
+            let notice =
+                Notice { ended: ended.clone(), result: Err(format!("worker {index} ended without being told")) };
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let mut notice = notice;
+                notice.result = worker.run();
+            })?;
+        }
+        Ok(Self { phase, ends, running: count, seats, totals })
     }
 
     /// From now on connections are accepted.
-    pub fn accept(&self) {}
+    pub fn accept(&self) {
+        self.phase.send_replace(Phase::Accepting);
+    }
 
     /// Stops accepting, closes the workers' copies of the listeners, and ends each connection as soon as it allows.
     pub fn drain(&self, limits: Drain) {
-        let _ = limits;
+        self.phase.send_replace(Phase::Draining(limits));
     }
 
     /// Resolves when every worker has drained and ended (`Ok`), or at once when one ended without being told (`Err`, the
     /// reason): then the process must end, to be restarted.
     pub async fn ended(&mut self) -> Result<(), String> {
-        std::future::pending().await
+        while self.running > 0 {
+            match self.ends.recv().await {
+                Some(Ok(())) => self.running -= 1,
+                Some(Err(reason)) => return Err(reason),
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// For each worker a figure that moves with every turn of its loop, at least every 250 ms.
     pub fn heartbeats(&self) -> Vec<u64> {
-        Vec::new()
+        self.seats.iter().map(|seat| seat.heartbeat.load(Ordering::Relaxed)).collect()
     }
 
     /// What the workers hold at this moment.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        Counts {
+            connections: self.totals.connections.load(Ordering::Relaxed),
+            tunnels: self.totals.tunnels.load(Ordering::Relaxed),
+            requests: self.totals.requests.load(Ordering::Relaxed),
+            retries: self.totals.retries.load(Ordering::Relaxed),
+            panics: self.totals.panics.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Reports the end of a worker, also when it ends by a panic.
+struct Notice {
+    ended: mpsc::UnboundedSender<Result<(), String>>,
+    result: Result<(), String>,
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        let _ = self.ended.send(std::mem::replace(&mut self.result, Ok(())));
+    }
+}
+
+struct Worker {
+    index: usize,
+    listeners: Vec<TcpListener>,
+    proxy: ProxyConfig,
+    phases: watch::Receiver<Phase>,
+    seats: Arc<[Seat]>,
+    totals: Arc<ProxyTotals>,
+    inboxes: Arc<[Inbox]>,
+    mail: mpsc::UnboundedReceiver<(StdTcpStream, SocketAddr)>,
+    connections_max: usize,
+}
+
+impl Worker {
+    fn run(self) -> Result<(), String> {
+        let index = self.index;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("worker {index} cannot start its runtime: {error}"))?;
+        let local = LocalSet::new();
+        local
+            .block_on(&runtime, self.work())
+            .map_err(|error| format!("worker {index} cannot accept connections: {error}"))
+    }
+
+    async fn work(self) -> io::Result<()> {
+        let Self { index, listeners, proxy, mut phases, seats, totals, inboxes, mut mail, connections_max } = self;
+        let proxy = Rc::new(Proxy::new(proxy));
+        let place = Rc::new(Place { index, seats, totals, inboxes, connections_max, stopped: Cell::new(false) });
+        spawn_local(sweep(proxy.clone(), place.clone()));
+
+        let drain = loop {
+            match *phases.borrow_and_update() {
+                Phase::Waiting => {}
+                Phase::Accepting => break None,
+                Phase::Draining(drain) => break Some(drain),
+            }
+            if phases.changed().await.is_err() {
+                return Ok(());
+            }
+        };
+        let drain = match drain {
+            Some(drain) => drain,
+            None => {
+                let mut accepting = tokio::task::JoinSet::new();
+                for listener in listeners {
+                    let listener = TokioListener::from_std(listener)?;
+                    accepting.spawn_local(accept(listener, proxy.clone(), place.clone()));
+                }
+                loop {
+                    tokio::select! {
+                        changed = phases.changed() => {
+                            if changed.is_err() {
+                                return Ok(());
+                            }
+                            if let Phase::Draining(drain) = *phases.borrow_and_update() {
+                                break drain;
+                            }
+                        }
+                        Some((stream, peer)) = mail.recv() => {
+                            if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                                proxy.serve(stream, peer);
+                            }
+                        }
+                        Some(ended) = accepting.join_next() => {
+                            return match ended {
+                                Ok(error) => Err(error),
+                                Err(panic) => Err(io::Error::other(panic)),
+                            };
+                        }
+                    }
+                }
+                // Dropping the set closes this worker's copies of the listening sockets.
+            }
+        };
+        // What another worker has just passed on was accepted and must be answered.
+        mail.close();
+        while let Some((stream, peer)) = mail.recv().await {
+            if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                proxy.serve(stream, peer);
+            }
+        }
+        proxy.drain(drain.requests, drain.tunnels).await;
+        place.stopped.set(true);
+        Ok(())
+    }
+}
+
+/// A worker's place among the others.
+struct Place {
+    index: usize,
+    seats: Arc<[Seat]>,
+    totals: Arc<ProxyTotals>,
+    inboxes: Arc<[Inbox]>,
+    connections_max: usize,
+    stopped: Cell<bool>,
+}
+
+impl Place {
+    /// The worker that a fresh connection goes to, if this one has more than a quarter above its share.
+    fn emptier(&self, own: usize) -> Option<usize> {
+        let all: usize = self.seats.iter().map(|seat| seat.connections.load(Ordering::Relaxed)).sum();
+        // A few connections more or less are no imbalance.
+        if own < 4 || own * self.seats.len() * 4 <= all * 5 {
+            return None;
+        }
+        let (index, _) =
+            self.seats.iter().enumerate().min_by_key(|(_, seat)| seat.connections.load(Ordering::Relaxed))?;
+        (index != self.index).then_some(index)
+    }
+}
+
+/// Keeps time: the limits of all connections, and the heartbeat.
+async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !place.stopped.get() {
+        ticks.tick().await;
+        proxy.sweep(Instant::now());
+        if let Some(seat) = place.seats.get(place.index) {
+            seat.heartbeat.fetch_add(1, Ordering::Relaxed);
+            seat.connections.store(proxy.connections(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Accepts until an error that cannot pass: that error (B155).
+async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
+    loop {
+        for _ in 0..ACCEPTS_PER_TURN {
+            // At the cap the longest idle connection makes room; else new ones wait in the kernel's queue (B154).
+            while place.totals.connections.load(Ordering::Relaxed) >= place.connections_max {
+                if !proxy.close_longest_idle() {
+                    tracing::warn!(connections = place.connections_max, "too many connections, new ones wait");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+            match listener.accept().await {
+                Ok((stream, peer)) => admit(stream, peer, &proxy, &place),
+                Err(error) => match classify(&error) {
+                    AcceptError::Passing => {}
+                    AcceptError::Exhausted => {
+                        tracing::warn!(%error, "cannot accept connections for want of descriptors or memory, pausing");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                    AcceptError::Fatal => return error,
+                },
+            }
+        }
+        // A burst must not land on one worker.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
+    let own = proxy.connections();
+    if let Some(seat) = place.seats.get(place.index) {
+        seat.connections.store(own + 1, Ordering::Relaxed);
+    }
+    if let Some(other) = place.emptier(own)
+        && let Some(inbox) = place.inboxes.get(other)
+        && !inbox.is_closed()
+    {
+        match stream.into_std() {
+            Ok(stream) => {
+                // A worker that ends this very moment loses the connection, as it would lose one of its own.
+                let _ = inbox.send((stream, peer));
+            }
+            Err(error) => tracing::debug!(%error, "cannot pass a connection on"),
+        }
+        return;
+    }
+    proxy.serve(stream, peer);
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum AcceptError {
+    /// One connection's trouble: the next may be well.
+    Passing,
+    /// No descriptor or memory: pause.
+    Exhausted,
+    /// The listener is broken.
+    Fatal,
+}
+
+/// accept(2): "already-pending network errors on the new socket" are an error of accept on Linux.
+fn classify(error: &io::Error) -> AcceptError {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(
+            Errno::ECONNABORTED
+            | Errno::EPROTO
+            | Errno::ENETDOWN
+            | Errno::ENOPROTOOPT
+            | Errno::EHOSTDOWN
+            | Errno::ENONET
+            | Errno::EHOSTUNREACH
+            | Errno::EOPNOTSUPP
+            | Errno::ENETUNREACH
+            | Errno::EPERM
+            | Errno::ECONNRESET
+            | Errno::ETIMEDOUT
+            | Errno::EINTR,
+        ) => AcceptError::Passing,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => AcceptError::Exhausted,
+        _ => AcceptError::Fatal,
+    }
+}
+
+/// Each request may need a second socket, hence half of what RLIMIT_NOFILE leaves (B154).
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(limit.saturating_sub(DESCRIPTORS_RESERVED) / 2).unwrap_or(usize::MAX).max(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// B155.
+    #[test]
+    fn accept_errors_are_sorted_by_what_follows_from_them() {
+        let sorted = |errno: Errno| classify(&io::Error::from_raw_os_error(errno as i32));
+        assert_eq!(sorted(Errno::ECONNABORTED), AcceptError::Passing);
+        assert_eq!(sorted(Errno::ENETUNREACH), AcceptError::Passing);
+        assert_eq!(sorted(Errno::EMFILE), AcceptError::Exhausted);
+        assert_eq!(sorted(Errno::ENOMEM), AcceptError::Exhausted);
+        assert_eq!(sorted(Errno::EBADF), AcceptError::Fatal);
+        assert_eq!(sorted(Errno::EINVAL), AcceptError::Fatal);
     }
 }

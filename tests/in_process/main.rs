@@ -1,1 +1,6 @@
 //! A real server in this process, driven over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod front;
+mod proxy;

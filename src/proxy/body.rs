@@ -1,0 +1,213 @@
+//! Bodies on their way: an upload to the backend, a download to the client, a page of our own.
+//!
+//! Bytes are handed on as they come, one read at a time: nothing is collected here (B54, B102).
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{access::Access, connection::Conn, forward, upstream::Lease};
+
+/// The request body on its way to the backend.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Option<Incoming>,
+    state: Rc<UploadState>,
+}
+
+/// How far an upload is; the exchange keeps one end, the body the other.
+#[derive(Debug, Default)]
+pub(crate) struct UploadState {
+    /// Every byte has been handed to the backend's connection.
+    pub(crate) complete: Cell<bool>,
+    /// A byte was asked for: the request can no longer be repeated (B39).
+    pub(crate) begun: Cell<bool>,
+}
+
+impl Upload {
+    /// `None` for a request without a body.
+    pub(crate) fn new(body: Option<Incoming>) -> Self {
+        let state = UploadState::default();
+        state.complete.set(body.is_none());
+        Self { body, state: Rc::new(state) }
+    }
+
+    pub(crate) fn state(&self) -> Rc<UploadState> {
+        self.state.clone()
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.state.begun.set(true);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => {
+                self.state.complete.set(true);
+                return Poll::Ready(None);
+            }
+        };
+        let trailers = frame.is_trailers();
+        if trailers || self.body.as_ref().is_some_and(Body::is_end_stream) {
+            self.state.complete.set(true);
+        }
+        Poll::Ready(Some(Ok(filter(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Trailers pass, without fields that must not come after a body (B72).
+fn filter(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            forward::clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// The body of an answer on its way to the client. When it ends, the connection goes back to the pool and the client's
+/// connection is free for its next request.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    source: Source,
+    conn: Rc<Conn>,
+    access: Option<Box<Access>>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// A page of our own, or nothing.
+    Page(Option<Bytes>),
+    /// The backend's body.
+    Relay(Relay),
+}
+
+#[derive(Debug)]
+struct Relay {
+    body: Incoming,
+    lease: Option<Lease>,
+    upload: Rc<UploadState>,
+    /// An end by FIN would look like a complete body to this client (B100).
+    reset_if_cut: bool,
+}
+
+impl Answer {
+    /// A page, or an empty body.
+    pub(crate) fn page(bytes: Bytes, conn: Rc<Conn>, access: Option<Box<Access>>) -> Self {
+        Self { source: Source::Page((!bytes.is_empty()).then_some(bytes)), conn, access }
+    }
+
+    /// The backend's body.
+    pub(crate) fn relay(
+        body: Incoming,
+        lease: Lease,
+        upload: Rc<UploadState>,
+        reset_if_cut: bool,
+        conn: Rc<Conn>,
+        access: Option<Box<Access>>,
+    ) -> Self {
+        let mut relay = Relay { body, lease: Some(lease), upload, reset_if_cut };
+        if relay.body.is_end_stream() {
+            relay.finish();
+        }
+        Self { source: Source::Relay(relay), conn, access }
+    }
+}
+
+impl Relay {
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take()
+            && self.upload.complete.get()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let relay = match &mut this.source {
+            Source::Page(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Relay(relay) => relay,
+        };
+        match ready!(Pin::new(&mut relay.body).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                if let (Some(access), Some(data)) = (&mut this.access, frame.data_ref()) {
+                    access.bytes += data.len() as u64;
+                }
+                if relay.body.is_end_stream() {
+                    relay.finish();
+                }
+                Poll::Ready(Some(Ok(filter(frame))))
+            }
+            Some(Err(error)) => {
+                relay.lease = None;
+                if relay.reset_if_cut {
+                    this.conn.reset_on_close();
+                }
+                if let Some(access) = &mut this.access {
+                    access.cut = true;
+                }
+                Poll::Ready(Some(Err(error)))
+            }
+            None => {
+                relay.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Page(bytes) => bytes.is_none(),
+            Source::Relay(relay) => relay.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Page(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Source::Relay(relay) => relay.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(mut access) = self.access.take() {
+            if let Source::Relay(relay) = &self.source
+                && relay.lease.is_some()
+            {
+                access.left = true;
+            }
+            access.write();
+        }
+        self.conn.answer_ends(Instant::now());
+    }
+}

@@ -1,0 +1,383 @@
+//! One client connection: its socket, what it is doing, and since when.
+//!
+//! The state is shared by the guard (which reads), the exchange (which answers) and the sweep (which keeps the time limits),
+//! all on one worker. Never here: a timer per request, a rule about header fields.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
+};
+
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{head::Head, pages::Problem, progress::Progress};
+use crate::limits::{HEAD_WAIT, KEEP_ALIVE, SWEEP};
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Accepted; nothing has arrived.
+    Fresh,
+    /// Part of a request head has arrived.
+    Head,
+    /// A request is being answered.
+    Answering,
+    /// Between two requests.
+    Idle,
+}
+
+/// A client connection. Everything in it changes through shared references: it never leaves its worker.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    stream: TcpStream,
+    peer: IpAddr,
+    phase: Cell<Phase>,
+    /// When the phase began; coarse.
+    since: Cell<Instant>,
+    /// The connection's task.
+    task: RefCell<Option<Waker>>,
+    /// The head that is about to be answered.
+    head: RefCell<Option<Head>>,
+    /// Whether the client keeps the connection after the present request.
+    persistent: Cell<bool>,
+    /// Why the present request is refused: set by the guard or the sweep, read by the exchange.
+    refusal: RefCell<Option<Problem>>,
+    /// The head of the answer has been handed over, so that a 408 is no longer possible (B136).
+    answered: Cell<bool>,
+    /// The next answer is the last.
+    last: Cell<bool>,
+    /// No further request is read: an idle connection ends now.
+    closing: Cell<bool>,
+    killed: Cell<bool>,
+    /// hotcore waits for bytes of the request body.
+    awaiting_body: Cell<bool>,
+    /// hotcore waits for the client to take bytes.
+    writing: Cell<bool>,
+    input: Cell<Progress>,
+    output: Cell<Progress>,
+}
+
+impl Conn {
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr, now: Instant) -> Self {
+        Self {
+            stream,
+            // On a dual-stack socket IPv4 peers arrive as ::ffff:a.b.c.d (B82).
+            peer: peer.ip().to_canonical(),
+            phase: Cell::new(Phase::Fresh),
+            since: Cell::new(now),
+            task: RefCell::new(None),
+            head: RefCell::new(None),
+            persistent: Cell::new(true),
+            refusal: RefCell::new(None),
+            answered: Cell::new(false),
+            last: Cell::new(false),
+            closing: Cell::new(false),
+            killed: Cell::new(false),
+            awaiting_body: Cell::new(false),
+            writing: Cell::new(false),
+            input: Cell::new(Progress::default()),
+            output: Cell::new(Progress::default()),
+        }
+    }
+
+    /// The client's address.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// The socket, for options and for the tunnel.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Remembers the task, so that the sweep can wake it.
+    pub(crate) fn attach(&self, waker: &Waker) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(task) = self.task.borrow().as_ref() {
+            task.wake_by_ref();
+        }
+    }
+
+    // ---- the course of a request ----
+
+    /// The first bytes of a head have arrived, but not all of it.
+    pub(crate) fn head_begins(&self, now: Instant) {
+        if matches!(self.phase.get(), Phase::Fresh | Phase::Idle) {
+            self.enter(Phase::Head, now);
+        }
+    }
+
+    /// A request is handed over to be answered.
+    pub(crate) fn request_begins(&self, head: Head, now: Instant) {
+        self.enter(Phase::Answering, now);
+        self.persistent.set(head.persistent);
+        *self.head.borrow_mut() = Some(head);
+        self.answered.set(false);
+        self.awaiting_body.set(false);
+        self.input.set(Progress::default());
+    }
+
+    /// A refused request is to be answered; there is no head.
+    pub(crate) fn refused_begins(&self, now: Instant) {
+        self.enter(Phase::Answering, now);
+        self.persistent.set(false);
+        self.answered.set(false);
+        self.awaiting_body.set(false);
+    }
+
+    /// Whether hotcore now waits for bytes of the request body; only then does the client's clock run (B136, B142).
+    pub(crate) fn await_body(&self, waiting: bool) {
+        self.awaiting_body.set(waiting);
+    }
+
+    /// What the guard found in the head of the present request, once.
+    pub(crate) fn take_head(&self) -> Option<Head> {
+        self.head.borrow_mut().take()
+    }
+
+    /// Whether the client keeps the connection after the present request.
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.persistent.get()
+    }
+
+    /// The present request is refused; the exchange answers with the reason and the connection ends.
+    pub(crate) fn refuse(&self, problem: Problem) {
+        *self.refusal.borrow_mut() = Some(problem);
+    }
+
+    /// Whether the present request was refused, once.
+    pub(crate) fn take_refusal(&self) -> Option<Problem> {
+        self.refusal.borrow_mut().take()
+    }
+
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.borrow().is_some()
+    }
+
+    /// The head of the answer is on its way.
+    pub(crate) fn answer_begins(&self) {
+        self.answered.set(true);
+    }
+
+    /// The answer is complete, or given up.
+    pub(crate) fn answer_ends(&self, now: Instant) {
+        if self.phase.get() == Phase::Answering {
+            self.enter(Phase::Idle, now);
+            // The guard may hold the next, pipelined head back until now (B53).
+            self.wake();
+        }
+    }
+
+    pub(crate) fn is_answering(&self) -> bool {
+        self.phase.get() == Phase::Answering
+    }
+
+    /// For how long the connection has had no request, if it has none.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        (self.phase.get() == Phase::Idle && !self.writing.get()).then(|| self.since.get())
+    }
+
+    fn enter(&self, phase: Phase, now: Instant) {
+        self.phase.set(phase);
+        self.since.set(now);
+    }
+
+    // ---- the end ----
+
+    /// No further request: an idle connection ends now, a busy one after its answer.
+    pub(crate) fn close(&self) {
+        self.last.set(true);
+        self.closing.set(true);
+        self.wake();
+    }
+
+    /// The present answer, or the next one, says `Connection: close`. A connection that is idle now stays for one more request:
+    /// closing it could meet that request on its way, and a close that meets a request is a lost request (B207).
+    pub(crate) fn close_after_answer(&self) {
+        self.last.set(true);
+    }
+
+    /// Whether no request is read any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Whether the answer must say that the connection closes.
+    pub(crate) fn is_last(&self) -> bool {
+        self.last.get()
+    }
+
+    /// Whether a request has arrived whose answer has not begun.
+    pub(crate) fn is_waiting_for_answer(&self) -> bool {
+        matches!(self.phase.get(), Phase::Head | Phase::Answering) && !self.answered.get()
+    }
+
+    /// Ends the connection at once, whatever it is doing.
+    pub(crate) fn kill(&self) {
+        self.killed.set(true);
+        self.wake();
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.get()
+    }
+
+    /// The client must not take what it has for complete: closing sends RST instead of FIN (B100).
+    pub(crate) fn reset_on_close(&self) {
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Waits until the client is gone: a reset, or the end of its sending side on a persistent connection, which is how
+    /// browsers and libraries leave. A request that asked for `close` is answered even so (B75).
+    ///
+    /// Seen even while bytes of a body lie unread before the FIN: the poller reports the closed side by itself (B247).
+    pub(crate) async fn gone(&self) {
+        let interest = if self.persistent.get() { Interest::PRIORITY } else { Interest::ERROR };
+        let _ = self.stream.ready(interest).await;
+    }
+
+    /// Looks at the time limits; called by the worker every [`SWEEP`].
+    pub(crate) fn sweep(&self, now: Instant) {
+        if self.writing.get() && tick(&self.output) {
+            tracing::debug!(client = %self.peer, "client does not read, connection ended");
+            self.reset_on_close();
+            self.kill();
+            return;
+        }
+        let age = now.saturating_duration_since(self.since.get());
+        match self.phase.get() {
+            Phase::Fresh if age >= HEAD_WAIT => self.close(),
+            Phase::Idle if age >= KEEP_ALIVE => self.close(),
+            Phase::Head if age >= HEAD_WAIT && !self.is_refused() => self.time_out(Problem::HeadTimeout),
+            Phase::Answering if self.awaiting_body.get() && !self.answered.get() && tick(&self.input) => {
+                self.time_out(Problem::BodyTimeout)
+            }
+            _ => {}
+        }
+    }
+
+    fn time_out(&self, problem: Problem) {
+        self.refuse(problem);
+        self.wake();
+    }
+}
+
+/// One sweep's worth of waiting. True when the client is too slow.
+fn tick(progress: &Cell<Progress>) -> bool {
+    let mut value = progress.get();
+    let stalled = value.wait(SWEEP);
+    progress.set(value);
+    stalled
+}
+
+fn count(progress: &Cell<Progress>, bytes: usize) {
+    let mut value = progress.get();
+    value.add(bytes);
+    progress.set(value);
+}
+
+/// Reading and writing on a shared [`Conn`].
+#[derive(Debug, Clone)]
+pub(crate) struct ConnStream(pub(crate) Rc<Conn>);
+
+impl AsyncRead for ConnStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let conn = &*self.0;
+        loop {
+            ready!(conn.stream.poll_read_ready(cx))?;
+            let space = buf.initialize_unfilled();
+            let mut short = None;
+            let result = conn.stream.try_io(Interest::READABLE, || {
+                let bytes = recv_nonblocking(&conn.stream, space)?;
+                if bytes > 0 && bytes < space.len() {
+                    // The socket is empty now. Saying so here saves the next call that could only learn the same.
+                    short = Some(bytes);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(bytes)
+            });
+            let bytes = match (short, result) {
+                (Some(bytes), _) | (None, Ok(bytes)) => bytes,
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                (None, Err(error)) => return Poll::Ready(Err(error)),
+            };
+            buf.advance(bytes);
+            count(&conn.input, bytes);
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+fn recv_nonblocking(stream: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+    recv(stream.as_raw_fd(), space, MsgFlags::empty()).map_err(io::Error::from)
+}
+
+impl ConnStream {
+    fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let conn = &*self.0;
+        loop {
+            let polled = conn.stream.poll_write_ready(cx);
+            conn.writing.set(polled.is_pending());
+            ready!(polled)?;
+            match send(&conn.stream) {
+                Ok(bytes) => {
+                    count(&conn.output, bytes);
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ConnStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, |stream| stream.try_write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match SockRef::from(&self.0.stream).shutdown(std::net::Shutdown::Write) {
+            // The peer has left already: there is nothing to shut.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! One request and its answer, in five steps: name → route → header rules → backend → header rules back.
+//!
+//! Every front door ends here. What goes wrong on the way becomes a page in one place, [`Exchange::answer`]; what the client
+//! causes by leaving becomes silence.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Proxy,
+    access::Access,
+    body::{Answer, Upload, UploadState},
+    connection::Conn,
+    forward::{self, BadResponse, Body, Outcome, Peer, RequestFacts, ResponseFraming, Scheme, Sending},
+    head::{Framing, Head},
+    pages::{self, Backend, Problem},
+    upstream::{DialError, Held, Lease, SendError, Tunnel},
+};
+use crate::{
+    domain::Domain,
+    limits::{HOLD, HOLD_UNPROVEN, SWEEP, UPSTREAM_IDLE},
+    routes::Rule,
+};
+
+/// What the requests of one connection share.
+pub(super) struct Exchange {
+    proxy: Rc<Proxy>,
+    conn: Rc<Conn>,
+    /// The client's address as backends are told it.
+    peer: Peer,
+    /// The last rule, good for as long as it is current: most requests of a connection ask for the same name.
+    memo: RefCell<Option<Arc<Rule>>>,
+    /// Set when a 101 is on its way: what follows on this connection.
+    tunnel: Cell<Option<Tunnel>>,
+}
+
+/// The client has left: nobody is there to be answered.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client has left")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+/// Why there is no answer from the backend.
+enum Failure {
+    Page(Problem),
+    /// OPTIONS that was to come no further than here (B61).
+    Options,
+    Gone,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Page(problem)
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(proxy: Rc<Proxy>, conn: Rc<Conn>) -> Self {
+        let peer = Peer::new(conn.peer());
+        Self { proxy, conn, peer, memo: RefCell::new(None), tunnel: Cell::new(None) }
+    }
+
+    /// What follows the 101 that was just sent, if it was one.
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.take()
+    }
+
+    /// Answers one request. `Err` when nobody waits for the answer any more: the connection ends.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Gone> {
+        self.proxy.totals.requests.fetch_add(1, Ordering::Relaxed);
+        let (parts, body) = request.into_parts();
+        let accept = parts.headers.get(header::ACCEPT).cloned();
+        let mut access = self.proxy.access_log.then(|| Box::new(self.access(&parts)));
+        match self.try_answer(parts, body, &mut access).await {
+            Ok(response) => Ok(response),
+            Err(Failure::Options) => Ok(self.own(pages::options_answer(), access)),
+            Err(Failure::Gone) => {
+                if let Some(access) = access {
+                    access.write();
+                }
+                Err(Gone)
+            }
+            Err(Failure::Page(problem)) => {
+                // A refusal that the guard or the sweep noted meanwhile is the cause of what went wrong here.
+                let problem = self.conn.take_refusal().unwrap_or(problem);
+                Ok(self.own(pages::answer(&problem, accept.as_ref()), access))
+            }
+        }
+    }
+
+    async fn try_answer(
+        &self,
+        mut parts: request::Parts,
+        body: Incoming,
+        access: &mut Option<Box<Access>>,
+    ) -> Result<Response<Answer>, Failure> {
+        if let Some(problem) = self.conn.take_refusal() {
+            return Err(problem.into());
+        }
+        let Some(head) = self.conn.take_head() else { return Err(Failure::Gone) };
+        let rule = self.route(&head, &parts)?;
+        let sending = self.prepare(&mut parts, &head, &rule)?;
+
+        let (method, version) = (parts.method.clone(), head.version);
+        let upload = Upload::new((!matches!(head.framing, Framing::None | Framing::Length(0))).then_some(body));
+        let state = upload.state();
+        let request = Request::from_parts(parts, upload);
+        let (response, lease, rule) = self.send(rule, request, &state).await?;
+        let asked = Asked { rule, method, version, sending, upload: state };
+        self.relay(response, lease, asked, access.take())
+    }
+
+    // ---- step 1 and 2: name and route ----
+
+    fn route(&self, head: &Head, parts: &request::Parts) -> Result<Arc<Rule>, Problem> {
+        let Some(authority) = &head.authority else { return Err(Problem::NoName) };
+        let Some(domain) = &authority.domain else {
+            return Err(Problem::UnknownName { name: name_as_written(parts), domain: None });
+        };
+        let mut memo = self.memo.borrow_mut();
+        if let Some(rule) = memo.as_ref()
+            && rule.is_current()
+            && rule.domain == *domain
+        {
+            return self.check_port(rule.clone());
+        }
+        let rule = self.find(domain)?;
+        *memo = Some(rule.clone());
+        self.check_port(rule)
+    }
+
+    fn find(&self, domain: &Domain) -> Result<Arc<Rule>, Problem> {
+        self.proxy
+            .table
+            .find(domain)
+            .ok_or_else(|| Problem::UnknownName { name: domain.to_string(), domain: Some(domain.clone()) })
+    }
+
+    fn check_port(&self, rule: Arc<Rule>) -> Result<Arc<Rule>, Problem> {
+        if self.proxy.own_ports.contains(&rule.port.number()) {
+            return Err(Problem::OwnPort(backend(&rule)));
+        }
+        Ok(rule)
+    }
+
+    // ---- step 3: header rules ----
+
+    fn prepare(&self, parts: &mut request::Parts, head: &Head, rule: &Rule) -> Result<Sending, Failure> {
+        let facts = RequestFacts {
+            method: &parts.method,
+            version: parts.version,
+            peer: &self.peer,
+            scheme: Scheme::Http,
+            host: forward::host(&parts.uri, &parts.headers).unwrap_or(HeaderValue::from_static("")),
+            body: match head.framing {
+                Framing::None => Body::None,
+                Framing::Length(length) => Body::Length(length),
+                Framing::Chunked => Body::Unknown,
+            },
+            via: &self.proxy.via,
+        };
+        let sending = match forward::prepare_request(&mut parts.headers, &facts) {
+            Outcome::Send(sending) => sending,
+            Outcome::Loop => return Err(Problem::Loop { domain: rule.domain.clone() }.into()),
+            Outcome::AnswerOptions => return Err(Failure::Options),
+        };
+        // The client's connection and the backend's live their own lives: HTTP/1.1 and origin form, whatever came in
+        // (B52, B58).
+        parts.uri = forward::origin_form(std::mem::take(&mut parts.uri));
+        parts.version = Version::HTTP_11;
+        parts.extensions.clear();
+        Ok(sending)
+    }
+
+    // ---- step 4: the backend ----
+
+    async fn send(
+        &self,
+        mut rule: Arc<Rule>,
+        mut request: Request<Upload>,
+        upload: &UploadState,
+    ) -> Result<(Response<Incoming>, Lease, Arc<Rule>), Failure> {
+        let has_body = !upload.complete.get();
+        let repeatable = !has_body && is_idempotent(request.method());
+        let mut fresh_only = false;
+        loop {
+            let reused = if fresh_only { None } else { self.proxy.upstreams.reuse(rule.port) };
+            let mut lease = match reused {
+                Some(lease) if repeatable || lease.is_alive().await => lease,
+                Some(_) => continue,
+                None => {
+                    let (lease, now) = self.reach(rule).await?;
+                    rule = now;
+                    lease
+                }
+            };
+            let spare = (lease.reused && repeatable).then(|| copy(&request));
+            let sent = if has_body {
+                // While bytes of the body lie unread, only the poller tells that the client has left (B247).
+                tokio::select! {
+                    biased;
+                    sent = lease.send(request) => sent,
+                    () = self.conn.gone() => return Err(Failure::Gone),
+                }
+            } else {
+                lease.send(request).await
+            };
+            let mut error = match sent {
+                Ok(response) => return Ok((response, lease, rule)),
+                Err(error) => error,
+            };
+            let again =
+                if lease.reused && !error.responded && !fresh_only { error.unsent.take().or(spare) } else { None };
+            match again {
+                Some(unsent) => {
+                    self.proxy.totals.retries.fetch_add(1, Ordering::Relaxed);
+                    request = unsent;
+                    fresh_only = true;
+                }
+                None => return Err(no_answer(&rule, lease.reused, &error).into()),
+            }
+        }
+    }
+
+    /// A new connection to the rule's backend: at once, or after holding (B21–B28). The rule may have changed meanwhile.
+    async fn reach(&self, mut rule: Arc<Rule>) -> Result<(Lease, Arc<Rule>), Failure> {
+        let Proxy { upstreams, holds, .. } = &*self.proxy;
+        let mut hold: Option<Hold> = None;
+        loop {
+            // A port under probe is tried by the probe alone.
+            let silent = if hold.is_none() && holds.is_probing(rule.port) {
+                false
+            } else {
+                if hold.is_some()
+                    && let Some(lease) = upstreams.reuse(rule.port)
+                {
+                    rule.prove();
+                    return Ok((lease, rule));
+                }
+                match upstreams.connect(rule.port).await {
+                    Ok(lease) => {
+                        rule.prove();
+                        return Ok((lease, rule));
+                    }
+                    Err(DialError::Refused) => false,
+                    Err(DialError::Silent) => true,
+                    Err(DialError::Exhausted(error)) => {
+                        tracing::warn!(%error, "no connection to a backend for want of descriptors or ports");
+                        return Err(Problem::NoDescriptors.into());
+                    }
+                    Err(DialError::Failed(error)) => {
+                        tracing::warn!(domain = %rule.domain, port = %rule.port, %error, "cannot connect to the backend");
+                        return Err(Problem::NothingListens(backend(&rule)).into());
+                    }
+                }
+            };
+            let entered = match &mut hold {
+                Some(hold) => hold,
+                None => hold.insert(Hold::enter(self, &rule)?),
+            };
+            rule = self.wait(rule, entered, silent).await?;
+        }
+    }
+
+    /// Waits until the port has answered the probe, or the route has changed; then the caller tries.
+    async fn wait(&self, rule: Arc<Rule>, hold: &mut Hold, silent: bool) -> Result<Arc<Rule>, Failure> {
+        let Proxy { upstreams, holds, .. } = &*self.proxy;
+        loop {
+            let attempt = timeout_at(hold.deadline, holds.next_attempt(upstreams, rule.port));
+            let in_time = tokio::select! {
+                attempt = attempt => attempt.is_ok(),
+                () = self.conn.gone() => return Err(Failure::Gone),
+            };
+            let now = self.check_port(self.find(&rule.domain)?)?;
+            if !Arc::ptr_eq(&now, &rule) {
+                hold.follow(self, &now)?;
+                return Ok(now);
+            }
+            if !in_time {
+                let problem = if silent { Problem::NotAccepting } else { Problem::NothingListens };
+                return Err(problem(backend(&rule)).into());
+            }
+            if !holds.is_probing(rule.port) {
+                return Ok(rule);
+            }
+        }
+    }
+
+    // ---- step 5: header rules back ----
+
+    fn relay(
+        &self,
+        response: Response<Incoming>,
+        mut lease: Lease,
+        asked: Asked,
+        access: Option<Box<Access>>,
+    ) -> Result<Response<Answer>, Failure> {
+        let (mut parts, body) = response.into_parts();
+        let upgrade = asked.sending.upgrade.as_ref();
+        let framing = forward::check_response(parts.status, parts.version, &parts.headers, &asked.method, upgrade)
+            .map_err(|broken| bad_response(&asked.rule, broken))?;
+        lease.limit_idle_life(idle_life(parts.version, &parts.headers));
+        let client = forward::Client { version: asked.version, accepts_trailers: asked.sending.accepts_trailers };
+        forward::clean_response(&mut parts.headers, parts.status, framing, client, upgrade);
+        parts.version = Version::HTTP_11;
+        self.conn.answer_begins();
+        if framing == ResponseFraming::Tunnel {
+            self.tunnel.set(Some(lease.into_tunnel()));
+            let answer = Answer::page(Bytes::new(), self.conn.clone(), with_status(access, parts.status));
+            return Ok(Response::from_parts(parts, answer));
+        }
+        // An answer that may end before the upload does leaves bytes on the connection that are no request (B96, P19).
+        if self.conn.is_last() || !asked.upload.complete.get() {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        // An end by FIN is the only sign of the end here, so a cut must not look like one (B100).
+        let reset_if_cut = asked.version == Version::HTTP_10;
+        let access = with_status(access, parts.status);
+        let answer = Answer::relay(body, lease, asked.upload, reset_if_cut, self.conn.clone(), access);
+        Ok(Response::from_parts(parts, answer))
+    }
+
+    /// An answer of our own; the server leaves its body out for HEAD.
+    fn own(&self, response: Response<Bytes>, access: Option<Box<Access>>) -> Response<Answer> {
+        self.conn.answer_begins();
+        let (mut parts, page) = response.into_parts();
+        if self.conn.is_last() {
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let answer = Answer::page(page, self.conn.clone(), with_status(access, parts.status));
+        Response::from_parts(parts, answer)
+    }
+
+    fn access(&self, parts: &request::Parts) -> Access {
+        Access::new(self.conn.peer(), parts.method.clone(), &name_as_written(parts), &parts.uri)
+    }
+}
+
+/// A request that waits for its backend.
+struct Hold {
+    arrived: Instant,
+    deadline: Instant,
+    _place: Held,
+}
+
+impl Hold {
+    fn enter(exchange: &Exchange, rule: &Arc<Rule>) -> Result<Self, Problem> {
+        let arrived = Instant::now();
+        Ok(Self { arrived, deadline: arrived + hold_time(rule), _place: place(exchange, rule)? })
+    }
+
+    /// The domain goes to another port now, and this request with it (B22). A new port gets the time of a new port, within
+    /// the time of the whole hold.
+    fn follow(&mut self, exchange: &Exchange, rule: &Arc<Rule>) -> Result<(), Problem> {
+        self._place = place(exchange, rule)?;
+        self.deadline = (Instant::now() + hold_time(rule)).min(self.arrived + HOLD);
+        Ok(())
+    }
+}
+
+fn place(exchange: &Exchange, rule: &Arc<Rule>) -> Result<Held, Problem> {
+    exchange.proxy.holds.enter(rule).map_err(|_| Problem::TooManyWaiting(backend(rule)))
+}
+
+fn hold_time(rule: &Rule) -> Duration {
+    if rule.is_proven() { HOLD } else { HOLD_UNPROVEN }
+}
+
+/// What is to be remembered of a request until its answer comes.
+struct Asked {
+    rule: Arc<Rule>,
+    method: Method,
+    version: Version,
+    sending: Sending,
+    upload: Rc<UploadState>,
+}
+
+/// Methods that may be sent twice (RFC 9110, 9.2.2), without TRACE, which is never forwarded (B38).
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// The same request once more; it has no body.
+fn copy(request: &Request<Upload>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::new(None));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Why a backend that took the connection gave no answer that can be relayed.
+fn no_answer(rule: &Rule, reused: bool, error: &SendError) -> Problem {
+    tracing::debug!(domain = %rule.domain, port = %rule.port, cause = %error.cause, "no usable answer from the backend");
+    let backend = backend(rule);
+    if !error.responded {
+        return if reused { Problem::Interrupted(backend) } else { Problem::ClosedAtOnce(backend) };
+    }
+    if !error.cause.is_parse() {
+        return Problem::Interrupted(backend);
+    }
+    if error.cause.is_parse_too_large() {
+        return bad_response(rule, BadResponse::HeadTooLong);
+    }
+    if error.first_bytes.starts_with(b"HTTP/1.") {
+        return bad_response(rule, BadResponse::Malformed);
+    }
+    Problem::NotHttp(backend, pages::guess(&error.first_bytes))
+}
+
+fn bad_response(rule: &Rule, broken: BadResponse) -> Problem {
+    tracing::warn!(domain = %rule.domain, port = %rule.port, "the backend's answer cannot be relayed: {broken}");
+    Problem::BadResponse(backend(rule), broken)
+}
+
+fn backend(rule: &Rule) -> Backend {
+    Backend { domain: rule.domain.clone(), port: rule.port }
+}
+
+/// For how long the backend keeps an idle connection, as far as it says so (B32); zero: it does not (B35).
+fn idle_life(version: Version, headers: &HeaderMap) -> Duration {
+    if version != Version::HTTP_11 {
+        return Duration::ZERO;
+    }
+    let Some(value) = headers.get("keep-alive").and_then(|value| value.to_str().ok()) else { return UPSTREAM_IDLE };
+    let timeout = value.split(',').find_map(|parameter| parameter.trim().strip_prefix("timeout="));
+    // It closes at that very second: be gone before.
+    let seconds = timeout.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    seconds.map_or(UPSTREAM_IDLE, |life: Duration| life.min(UPSTREAM_IDLE).saturating_sub(SWEEP))
+}
+
+fn with_status(access: Option<Box<Access>>, status: StatusCode) -> Option<Box<Access>> {
+    access.map(|mut access| {
+        access.status = status.as_u16();
+        access
+    })
+}
+
+fn name_as_written(parts: &request::Parts) -> String {
+    let name = forward::host(&parts.uri, &parts.headers);
+    name.map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(keep_alive: &'static str) -> Duration {
+        let mut headers = HeaderMap::new();
+        headers.insert("keep-alive", HeaderValue::from_static(keep_alive));
+        idle_life(Version::HTTP_11, &headers)
+    }
+
+    /// B32.
+    #[test]
+    fn the_backends_keep_alive_shortens_the_idle_life_and_never_lengthens_it() {
+        assert_eq!(idle_life(Version::HTTP_11, &HeaderMap::new()), UPSTREAM_IDLE);
+        assert!(life("timeout=5, max=100") < UPSTREAM_IDLE, "gone before the backend closes");
+        assert!(life("max=3, timeout=1") < Duration::from_secs(1));
+        assert_eq!(life("timeout=0"), Duration::ZERO);
+        assert_eq!(life("timeout=soon"), UPSTREAM_IDLE);
+        assert!(life("timeout=99999999999999999999") <= UPSTREAM_IDLE);
+    }
+
+    /// B35.
+    #[test]
+    fn a_connection_to_an_http_10_backend_is_not_kept() {
+        assert_eq!(idle_life(Version::HTTP_10, &HeaderMap::new()), Duration::ZERO);
+    }
+
+    /// B38.
+    #[test]
+    fn methods_that_may_be_repeated() {
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE] {
+            assert!(is_idempotent(&method), "{method}");
+        }
+        for method in [Method::POST, Method::PATCH, Method::from_bytes(b"PROPFIND").unwrap()] {
+            assert!(!is_idempotent(&method), "{method}");
+        }
+    }
+}

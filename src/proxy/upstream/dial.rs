@@ -1,0 +1,116 @@
+//! Connecting to a port of this machine: 127.0.0.1 first, then ::1, a fixed list (B14–B18).
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use nix::errno::Errno;
+use socket2::SockRef;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{limits::CONNECT_WAIT, routes::Port};
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Family {
+    /// 127.0.0.1, tried first.
+    #[default]
+    V4,
+    /// ::1.
+    V6,
+}
+
+impl Family {
+    fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
+
+    fn address(self, port: Port) -> SocketAddr {
+        let ip = match self {
+            Self::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Self::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        };
+        SocketAddr::new(ip, port.number())
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// Nobody listens.
+    Refused,
+    /// Somebody listens and does not answer: the accept queue is full (B18).
+    Silent,
+    /// This process or machine has no descriptor, port or memory left (B41).
+    Exhausted(io::Error),
+    /// Anything else.
+    Failed(io::Error),
+}
+
+/// Connects to `port`, the family that answered last time first. The other family is tried only where nobody listens, and
+/// not one byte has been written then, so nothing needs repeating (B16).
+pub(super) async fn connect(port: Port, first: Family) -> Result<(TcpStream, Family), DialError> {
+    let error = match attempt(first.address(port)).await {
+        Ok(stream) => return Ok((stream, first)),
+        Err(DialError::Refused) => DialError::Refused,
+        Err(error) => return Err(error),
+    };
+    let second = first.other();
+    match attempt(second.address(port)).await {
+        Ok(stream) => Ok((stream, second)),
+        Err(DialError::Refused) => Err(error),
+        Err(other) => Err(other),
+    }
+}
+
+async fn attempt(address: SocketAddr) -> Result<TcpStream, DialError> {
+    let stream = match timeout(CONNECT_WAIT, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(classify(error)),
+        Err(_) => return Err(DialError::Silent),
+    };
+    // Dialling a dead port of the ephemeral range can connect the socket to itself, and then it holds the very port that
+    // the app wants to bind (B17).
+    if stream.local_addr().is_ok_and(|local| local == address) {
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        return Err(DialError::Refused);
+    }
+    // Small frames would otherwise wait for a delayed ACK (B19).
+    stream.set_nodelay(true).map_err(DialError::Failed)?;
+    Ok(stream)
+}
+
+fn classify(error: io::Error) -> DialError {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNREFUSED | Errno::ENETUNREACH | Errno::EADDRNOTAVAIL | Errno::EAFNOSUPPORT) => {
+            DialError::Refused
+        }
+        Some(Errno::ETIMEDOUT) => DialError::Silent,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => DialError::Exhausted(error),
+        _ => DialError::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// B16: where the other family may be tried, and where not.
+    #[test]
+    fn errors_are_sorted_by_what_follows_from_them() {
+        let sorted = |errno: Errno| classify(io::Error::from_raw_os_error(errno as i32));
+        for errno in [Errno::ECONNREFUSED, Errno::ENETUNREACH, Errno::EADDRNOTAVAIL, Errno::EAFNOSUPPORT] {
+            assert!(matches!(sorted(errno), DialError::Refused), "{errno}");
+        }
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+            assert!(matches!(sorted(errno), DialError::Exhausted(_)), "{errno}");
+        }
+        assert!(matches!(sorted(Errno::ETIMEDOUT), DialError::Silent));
+        assert!(matches!(sorted(Errno::EACCES), DialError::Failed(_)));
+    }
+}

@@ -1,0 +1,124 @@
+//! A backend's socket, and what was seen on it.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::oneshot,
+};
+
+/// What a request wants to know about the connection that carried it.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// A byte has arrived since the request was sent.
+    pub(super) responded: Cell<bool>,
+    /// The first bytes ever received: they tell a TLS server or a banner from HTTP (B103).
+    first: Cell<([u8; 16], usize)>,
+    /// Where the stream goes after a 101.
+    pub(super) tunnel: RefCell<Option<oneshot::Sender<(UpstreamStream, Bytes)>>>,
+}
+
+impl Observed {
+    pub(super) fn first_bytes(&self) -> Vec<u8> {
+        let (bytes, len) = self.first.get();
+        bytes.get(..len).unwrap_or_default().to_vec()
+    }
+
+    fn note(&self, fresh: &[u8]) {
+        self.responded.set(true);
+        let (mut bytes, len) = self.first.get();
+        if len < bytes.len() {
+            let more = fresh.len().min(bytes.len() - len);
+            for (to, from) in bytes.iter_mut().skip(len).zip(fresh) {
+                *to = *from;
+            }
+            self.first.set((bytes, len + more));
+        }
+    }
+}
+
+/// The stream itself.
+#[derive(Debug)]
+pub(crate) struct UpstreamStream {
+    stream: TcpStream,
+    observed: Rc<Observed>,
+    /// The backend no longer takes bytes. Its answer may still be there to read, so what is written vanishes instead of
+    /// failing (B97).
+    deaf: bool,
+}
+
+impl UpstreamStream {
+    pub(super) fn new(stream: TcpStream, observed: Rc<Observed>) -> Self {
+        Self { stream, observed, deaf: false }
+    }
+
+    /// The socket.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    fn written(&mut self, result: io::Result<usize>, all: usize) -> io::Result<usize> {
+        match result {
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                self.deaf = true;
+                Ok(all)
+            }
+            result => result,
+        }
+    }
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        let fresh = buf.filled().get(start..).unwrap_or_default();
+        if !fresh.is_empty() {
+            self.observed.note(fresh);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.deaf {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let result = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        Poll::Ready(self.written(result, bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all = bufs.iter().map(|buf| buf.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(all));
+        }
+        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        Poll::Ready(self.written(result, all))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

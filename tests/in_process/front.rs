@@ -1,0 +1,289 @@
+//! The data plane on a port of its own, scripted backends, and clients that send bytes as they are.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use hotcore::{
+    domain::Domain,
+    routes::{Port, TableWriter},
+    service::worker::{Drain, Listeners, WorkerConfig, Workers},
+};
+
+/// How long a test waits for anything before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Workers with one listener on 127.0.0.1.
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    pub(crate) rules: TableWriter,
+    pub(crate) workers: Workers,
+}
+
+impl Front {
+    /// One worker, as most tests want it.
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// With a configuration of the test's own.
+    pub(crate) fn start_with(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let rules = TableWriter::new();
+        let mut config =
+            WorkerConfig { count: 1, table: rules.table(), own_ports: vec![address.port()], access_log: false };
+        change(&mut config);
+        let workers = Workers::start(config, Listeners { http: vec![listener], https: Vec::new() }).unwrap();
+        workers.accept();
+        Self { address, rules, workers }
+    }
+
+    /// Maps a name to a port, at once.
+    pub(crate) fn map(&mut self, domain: &str, port: u16) {
+        self.rules.insert(Domain::parse(domain).unwrap(), Port::new(port).unwrap());
+    }
+
+    pub(crate) fn unmap(&mut self, domain: &str) {
+        self.rules.remove(&Domain::parse(domain).unwrap());
+    }
+
+    /// A client connection.
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Sends bytes on a new connection, ends writing after the answer's end, and returns all that came back.
+    pub(crate) fn exchange(&self, request: &[u8]) -> Vec<u8> {
+        let mut client = self.connect();
+        client.send(request);
+        client.read_to_end()
+    }
+
+    /// A `GET /` for `host` with `Connection: close`.
+    pub(crate) fn get(&self, host: &str) -> Answer {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Answer::parse(&self.exchange(request.as_bytes()))
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.workers.drain(Drain { requests: Duration::ZERO, tunnels: Duration::ZERO });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ended = runtime.block_on(self.workers.ended());
+        if !thread::panicking() {
+            ended.expect("the workers end in order");
+            assert_eq!(self.workers.counts().panics, 0, "a connection met a bug");
+        }
+    }
+}
+
+/// A client that sends bytes as they are.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// All that comes until the end. A reset counts as an end here; tests that care use [`Client::read_result`].
+    pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
+        let (bytes, _) = self.read_result();
+        bytes
+    }
+
+    /// All that comes until the end, and how it ended.
+    pub(crate) fn read_result(&mut self) -> (Vec<u8>, io::Result<()>) {
+        let mut bytes = Vec::new();
+        let end = self.stream.read_to_end(&mut bytes).map(|_| ());
+        if let Err(error) = &end {
+            assert!(
+                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+                "no end in time after: {:?}",
+                String::from_utf8_lossy(&bytes)
+            );
+        }
+        (bytes, end)
+    }
+
+    /// Reads until `end` has come; everything up to and including it.
+    pub(crate) fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(end) {
+            match self.stream.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&bytes)),
+            }
+        }
+        bytes
+    }
+
+    /// One answer with `Content-Length`, the connection left open.
+    pub(crate) fn read_answer(&mut self) -> Answer {
+        let head = self.read_until(b"\r\n\r\n");
+        let mut answer = Answer::parse(&head);
+        let length: usize = answer.field("content-length").expect("a length").parse().unwrap();
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        answer.body = body;
+        answer
+    }
+}
+
+/// An answer, taken apart without understanding it.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no head in {text:?}"));
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let fields =
+            lines.map(|line| line.split_once(':').unwrap()).map(|(n, v)| (n.to_lowercase(), v.trim().to_owned()));
+        Self { status, fields: fields.collect(), body: bytes[end + 4..].to_vec() }
+    }
+
+    /// The value of the only field of that name.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let value = values.next();
+        assert!(values.next().is_none(), "{name} more than once: {:?}", self.fields);
+        value
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A backend that does as it is told: the script gets each connection and its number.
+pub(crate) struct Backend {
+    pub(crate) port: u16,
+    accepted: Arc<AtomicUsize>,
+    _accepting: JoinHandle<()>,
+}
+
+impl Backend {
+    pub(crate) fn start(script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Self {
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), script)
+    }
+
+    pub(crate) fn on(listener: TcpListener, script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Self {
+        let port = listener.local_addr().unwrap().port();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let counter = accepted.clone();
+        let script = Arc::new(script);
+        // The thread ends with the process; each test has its own port.
+        let accepting = thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(stream) = stream else { return };
+                let number = counter.fetch_add(1, Ordering::SeqCst);
+                let script = script.clone();
+                thread::spawn(move || script(Peer::new(stream), number));
+            }
+        });
+        Self { port, accepted, _accepting: accepting }
+    }
+
+    /// Answers every request with `200` and this body, on connections that stay open.
+    pub(crate) fn fixed(body: &'static str) -> Self {
+        Self::start(move |mut peer, _| {
+            while peer.read_head().is_some() {
+                peer.answer(body);
+            }
+        })
+    }
+
+    /// How many connections it has taken.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+}
+
+/// A backend's side of a connection.
+pub(crate) struct Peer {
+    pub(crate) stream: TcpStream,
+}
+
+impl Peer {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    /// The next request head, as text; `None` at the end of the connection.
+    pub(crate) fn read_head(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            match self.stream.read(&mut byte) {
+                Ok(1) => bytes.push(byte[0]),
+                _ => return None,
+            }
+        }
+        Some(String::from_utf8(bytes).unwrap())
+    }
+
+    pub(crate) fn read_exact(&mut self, bytes: usize) -> Vec<u8> {
+        let mut body = vec![0; bytes];
+        self.stream.read_exact(&mut body).unwrap();
+        body
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        // The proxy may have left already; what the test looks at is elsewhere.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    pub(crate) fn answer(&mut self, body: &str) {
+        self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    }
+}
+
+/// A port on which nobody listens.
+pub(crate) fn dead_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
