@@ -1,6 +1,6 @@
-//! The commands that a person types, against the real daemon (B227 to B233).
+//! The commands that a person types, against the real daemon; `cli` has the rest, against a stand-in (B227 to B233).
 
-use std::{net::UdpSocket, process::Output};
+use std::process::Output;
 
 use crate::rig::{Backend, Client, Daemon, folder, run};
 
@@ -34,22 +34,6 @@ fn add_list_and_remove_do_what_they_say() {
     assert_eq!(Client::connect(daemon.http).unwrap().get("app.example", "/").unwrap().status, 404);
 }
 
-#[test]
-fn exit_codes_tell_refused_from_misused_from_unreachable() {
-    let state = folder();
-    let daemon = Daemon::start(state.path());
-    assert_eq!(run(daemon.cli().args(["add", "*.example", "3000"])).status.code(), Some(1), "refused");
-    assert_eq!(run(daemon.cli().args(["add", "app.example"])).status.code(), Some(2), "misused");
-    // Bound, then closed: nobody listens there.
-    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut command = Daemon::program();
-    command.env("HOTCORE_CONTROL", nobody.to_string()).arg("check");
-    let (code, _, err) = ended(&run(&mut command));
-    assert_eq!(code, Some(3), "unreachable: {err}");
-    assert!(err.contains("hotcore"), "it says how to start one: {err}");
-}
-
-/// The post's wish: "does not output anything to the command line".
 #[test]
 fn no_sub_command_means_status() {
     let state = folder();
