@@ -16,7 +16,7 @@ fn serve_local_and_add_make_app_localhost_work() {
     let mut command = Command::new("unshare");
     command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]);
     command.arg(Daemon::program().get_program()).args(["serve", "--local", "--state"]).arg(state.path());
-    let daemon = Daemon::spawn(&mut command);
+    let daemon = Daemon::spawn(&mut command, state.path());
     let inside = |words: &[&str]| {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--target", &daemon.pid().to_string(), "--"]).args(words);

@@ -12,6 +12,7 @@ mod crashes;
 mod deploys;
 mod disk;
 mod local;
+mod notify;
 mod rig;
 mod scale;
 mod stop;

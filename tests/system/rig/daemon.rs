@@ -59,12 +59,29 @@ impl Launch {
 
     /// Starts it and waits until it answers.
     pub(crate) fn start(self) -> Daemon {
+        let mut daemon = Daemon::spawn(&mut self.command(), &self.state);
+        daemon.find_sockets();
+        // A command that comes before the rules are loaded waits in the socket, so one question is enough.
+        let control = daemon.commands();
+        control.send("check");
+        wait_for("the daemon's first answer", 2 * PATIENCE, || {
+            daemon.must_run();
+            control.receive(Duration::from_millis(100))
+        });
+        daemon
+    }
+
+    /// What it starts.
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(program());
         command.args(["serve", "--http", &self.http, "--https", &self.https, "--control", &self.control, "--state"]);
-        command.arg(&self.state).env_remove("NOTIFY_SOCKET");
-        let mut daemon = Daemon::spawn(&mut command);
-        daemon.ready();
-        daemon
+        command.arg(&self.state);
+        // A test run by a service manager does not hand its own things on.
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "STATE_DIRECTORY"]
+        {
+            command.env_remove(name);
+        }
+        command
     }
 }
 
@@ -78,6 +95,7 @@ pub(crate) struct Daemon {
     pub(crate) https: Option<SocketAddr>,
     /// Where commands arrive.
     pub(crate) control: SocketAddr,
+    state: PathBuf,
     log: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -88,8 +106,8 @@ impl Daemon {
         Launch::new(state).start()
     }
 
-    /// Starts a command that is, or becomes, a daemon, without waiting for it.
-    pub(crate) fn spawn(command: &mut Command) -> Self {
+    /// Starts a command that is, or becomes, a daemon on the rules in `state`, without waiting for it.
+    pub(crate) fn spawn(command: &mut Command, state: &Path) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -105,11 +123,20 @@ impl Daemon {
             })
             .unwrap();
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { child, ended: None, http: nowhere, https: None, control: nowhere, log, reader: Some(reader) }
+        Self {
+            child,
+            ended: None,
+            http: nowhere,
+            https: None,
+            control: nowhere,
+            state: state.to_owned(),
+            log,
+            reader: Some(reader),
+        }
     }
 
-    /// Waits until it has its sockets and answers on them.
-    fn ready(&mut self) {
+    /// Waits until it has its sockets.
+    pub(crate) fn find_sockets(&mut self) {
         let pid = self.pid();
         (self.http, self.https, self.control) = wait_for("the daemon's sockets", PATIENCE, || {
             self.must_run();
@@ -117,13 +144,6 @@ impl Daemon {
             let http = tcp.iter().find(|address| address.ip() != HTTPS_ADDRESS).copied()?;
             let https = tcp.iter().find(|address| address.ip() == HTTPS_ADDRESS).copied();
             Some((http, https, sockets(pid, "udp").first().copied()?))
-        });
-        // Datagrams that came before the rules were loaded wait in the socket, so one question is enough.
-        let control = Control::connect(self.control);
-        control.send("check");
-        wait_for("the daemon's first answer", 2 * PATIENCE, || {
-            self.must_run();
-            control.receive(Duration::from_millis(100))
         });
     }
 
@@ -182,9 +202,10 @@ impl Daemon {
         line.trim().trim_end_matches("kB").trim().parse().unwrap()
     }
 
-    /// What it has written to stderr so far.
+    /// What it has said so far: on stderr, and in its log file.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
+        let file = fs::read_to_string(self.state.join("hotcore.log")).unwrap_or_default();
+        format!("{}{file}", String::from_utf8_lossy(&self.log.lock().unwrap()))
     }
 }
 
