@@ -19,3 +19,6 @@ pub mod limits;
 pub mod proxy;
 pub mod routes;
 pub mod service;
+
+#[cfg(test)]
+mod testing;

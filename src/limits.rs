@@ -36,6 +36,12 @@ pub const QUOTE_BYTES_MAX: usize = 64;
 pub const CONTROL_RECEIVE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// Changes that wait for the disk; beyond it datagrams wait in the kernel's buffer. Above a burst of 20,000.
 pub const CONTROL_QUEUE_MAX: usize = 32_768;
+/// Datagrams read in one turn of the control loop, so that replies and finished commits come in between.
+pub const CONTROL_TURN_MAX: usize = 256;
+/// Requests that share one commit: publishing and answering so many takes some 20 ms (B193).
+pub const COMMIT_REQUESTS_MAX: usize = 4_096;
+/// Pause after the kernel had no memory for a datagram.
+pub const CONTROL_PAUSE: Duration = Duration::from_millis(100);
 /// How long the CLI waits for an answer, all re-sends included (B149).
 pub const CLIENT_WAIT: Duration = Duration::from_secs(1);
 /// When the CLI sends again, counted from its first datagram (B149).
@@ -44,7 +50,23 @@ pub const CLIENT_RESEND_AFTER: [Duration; 3] =
 
 const _: () =
     assert!(REPLY_BYTES_MAX >= 2 * (DOMAIN_BYTES_MAX + 7) + 5 + DOMAIN_BYTES_MAX, "`more` must make progress");
+const _: () = assert!(CONTROL_TURN_MAX <= COMMIT_REQUESTS_MAX && COMMIT_REQUESTS_MAX <= CONTROL_QUEUE_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX > "list after ".len() + DOMAIN_BYTES_MAX);
+
+// ---- Routes ------------------------------------------------------------------------------------------------------
+
+/// Shards of the table. At 1,000,000 rules one holds about 244 and a change copies one (performance.md 3.6).
+pub const ROUTE_SHARDS: usize = 4096;
+
+/// Bytes of log from which on it may be replaced by a snapshot; below, reading it again costs nothing worth saving. Above,
+/// it is replaced when it is larger than the snapshot, so that on average a byte is written twice.
+pub const JOURNAL_LOG_BYTES: u64 = 1024 * 1024;
+/// Logs that make a snapshot worth while whatever their size: each start begins a log, so many starts with a change between.
+pub const JOURNAL_LOGS_MAX: usize = 16;
+/// Damaged files of rules kept aside; beyond it the oldest goes (B194).
+pub const JOURNAL_DAMAGED_MAX: usize = 8;
+
+const _: () = assert!(ROUTE_SHARDS.is_power_of_two());
 
 // ---- Requests and responses --------------------------------------------------------------------------------------
 
@@ -147,6 +169,43 @@ pub const LOG_REPEAT: Duration = Duration::from_secs(60);
 pub const LOG_QUOTE_BYTES_MAX: usize = 200;
 /// Log records that wait for their sink; beyond it they are dropped and counted (B217).
 pub const LOG_QUEUE_MAX: usize = 8_192;
+/// Bytes of the message of a log line, without its fields: our own words with little of others' in them.
+pub const LOG_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Fields of one log record.
+pub const LOG_FIELDS_MAX: usize = 16;
+/// Different lines whose repetition is remembered; beyond it the oldest is forgotten (B219).
+pub const LOG_REPEATS_MAX: usize = 1_024;
+/// Lines written at once after a quiet time, beyond the rate below (B219).
+pub const LOG_BURST: u32 = 2_000;
+/// Lines a second in the long run: 5,000 in 30 s, half of what makes journald drop a service's lines (B219).
+pub const LOG_LINES_PER_SECOND: u32 = 100;
+/// Bytes of the log file; then it becomes `hotcore.log.1` and a new one begins.
+pub const LOG_FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
+/// Bytes of lines gathered for one write to the log file.
+pub const LOG_BUFFER_BYTES: usize = 64 * 1024;
+/// One write to the journal may take this long, and so may the last lines at the end of the process (B221).
+pub const LOG_FLUSH: Duration = Duration::from_secs(1);
+/// Listening sockets of each kind (HTTP, HTTPS, control).
+pub const SOCKETS_PER_KIND_MAX: usize = 16;
+/// The loops of the control plane show this often that they turn, as the workers do (B213).
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// The line that `systemctl status` shows is renewed this often at most.
+pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
+/// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
+pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// A second `serve` tries this long to reach the one that holds the state folder (B198).
+pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
+/// A lock that a failed new generation left behind is asked for this often.
+pub const LOCK_RETRY: Duration = Duration::from_millis(20);
+/// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
+pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
+/// Rules to hotcore's own ports that `status` names (B30).
+pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
+/// Bytes of one line between two generations.
+pub const HANDOVER_LINE_BYTES_MAX: usize = 512;
 
 const _: () = assert!(STOP_DRAIN.as_secs() < HANDOVER_DRAIN.as_secs());
 const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());
+const _: () = assert!(LOG_LINES_PER_SECOND * 30 + LOG_BURST < 10_000, "journald drops beyond that (B219)");
+const _: () = assert!(HEARTBEAT.as_millis() * 4 <= 1_000, "seen within a second");
+const _: () = assert!(3 * SOCKETS_PER_KIND_MAX <= 253, "SCM_MAX_FD: descriptors in one message (unix(7))");

@@ -4,7 +4,13 @@
 //! durable, then visible, then acknowledged, and only `control::server` makes one. Nothing here knows the network.
 
 pub mod journal;
+pub mod lock;
+pub mod rule;
+pub mod storage;
 pub mod table;
 
-pub use journal::{Change, Commit, SaveError};
-pub use table::{Port, Rule, Table, TableWriter};
+pub use journal::{Change, Commit, Journal, Loaded, OpenError, Recovery, SaveError};
+pub use lock::{Lock, LockError};
+pub use rule::{Port, Rule};
+pub use storage::Disk;
+pub use table::{Table, TableWriter};

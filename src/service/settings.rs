@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 /// How to serve. `cli` makes it from options and their environment twins; nothing below reads the environment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Where plain HTTP is served; empty: the default addresses.
     pub http: Vec<SocketAddr>,

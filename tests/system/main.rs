@@ -6,15 +6,16 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backends;
+mod cli;
 mod clients;
 mod commands;
 mod crashes;
 mod deploys;
 mod disk;
 mod local;
-mod notify;
 mod rig;
 mod scale;
+mod service;
 mod stop;
 mod streams;
 mod takeover;

@@ -71,8 +71,7 @@ impl Launch {
         daemon
     }
 
-    /// What it starts.
-    pub(crate) fn command(&self) -> Command {
+    fn command(&self) -> Command {
         let mut command = Command::new(program());
         command.args(["serve", "--http", &self.http, "--https", &self.https, "--control", &self.control, "--state"]);
         command.arg(&self.state);
@@ -136,7 +135,7 @@ impl Daemon {
     }
 
     /// Waits until it has its sockets.
-    pub(crate) fn find_sockets(&mut self) {
+    fn find_sockets(&mut self) {
         let pid = self.pid();
         (self.http, self.https, self.control) = wait_for("the daemon's sockets", PATIENCE, || {
             self.must_run();

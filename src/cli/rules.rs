@@ -1,0 +1,134 @@
+//! The commands about rules: `add`, `remove`, `list`.
+
+use serde_json::json;
+
+use super::{
+    arguments::{Add, Remove},
+    failure::Failure,
+    output::{Escaped, Output},
+    typed::{self, Wrong},
+    unanswered,
+};
+use crate::control::client::{Client, Mapping};
+
+/// What to type on a machine where nothing is mapped yet.
+pub(super) const FIRST_STEP: &str = "nothing is mapped yet; a first rule: hotcore add app.localhost 3000";
+
+/// Maps a name to a port. Prints the daemon's reply, which says what holds now.
+pub(super) fn add(typed: &Add, client: Client, output: &mut Output) -> Result<(), Failure> {
+    let message = message_of_add(typed)?;
+    change(&message, client, output)
+}
+
+/// Takes a name out of the rules. One that is not mapped is no error (B227): the reply says so.
+pub(super) fn remove(typed: &Remove, client: Client, output: &mut Output) -> Result<(), Failure> {
+    let message = message_of_remove(typed)?;
+    change(&message, client, output)
+}
+
+/// Shows all rules: aligned for a person, one blank between name and port in a pipe, or JSON (B229).
+pub(super) fn list(client: Client, json: bool, output: &mut Output) -> Result<(), Failure> {
+    let mut rules = Vec::new();
+    let mut count = 0;
+    for page in client.list() {
+        let page = page.map_err(|cause| unanswered::explain(cause, client))?;
+        count += page.len();
+        if json || output.is_terminal() {
+            rules.extend(page);
+            continue;
+        }
+        for Mapping { domain, port } in page {
+            output.data(format_args!("{} {port}", Escaped(&domain)));
+        }
+        if output.is_closed() {
+            return Ok(());
+        }
+    }
+    if json {
+        let rules: Vec<_> =
+            rules.iter().map(|Mapping { domain, port }| json!({"domain": domain, "port": port})).collect();
+        output.json(&rules.into());
+    } else {
+        let names: Vec<_> = rules.iter().map(|rule| Escaped(&rule.domain).to_string()).collect();
+        let width = names.iter().map(String::len).max().unwrap_or_default();
+        for (name, Mapping { port, .. }) in names.iter().zip(&rules) {
+            output.data(format_args!("{name:width$}  {port:>5}"));
+        }
+    }
+    if count == 0 {
+        output.talk(FIRST_STEP);
+    }
+    Ok(())
+}
+
+fn change(message: &str, client: Client, output: &mut Output) -> Result<(), Failure> {
+    let reply = client.ask(message).map_err(|cause| unanswered::explain_change(cause, client))?;
+    if reply.split(' ').next() != Some("ok") {
+        return Err(unanswered::explain_change(client.unexpected(&reply), client));
+    }
+    output.data(Escaped(reply.trim_end()));
+    Ok(())
+}
+
+fn message_of_add(typed: &Add) -> Result<String, Failure> {
+    let (Some(name), Some(port)) = (typed.domain.as_deref(), typed.port.as_deref()) else {
+        return Err(incomplete_add(typed.domain.as_deref()));
+    };
+    if !typed.surplus.is_empty() {
+        let surplus = typed.surplus.join(" ");
+        let wrong = format!("add takes one name and one port: {} is too much", typed::Quoted(&surplus));
+        return Err(Failure::usage(wrong).hint(line_to_type(&typed::name(name), &typed::port(port))));
+    }
+    match (typed::name(name), typed::port(port)) {
+        (Ok(name), Ok(port)) => Ok(format!("add {name} {port}")),
+        // A number first and no number second: the words are exchanged.
+        (_, Err(_)) if typed::port(name).is_ok() && meant(&typed::name(port)).is_some() => {
+            Err(Failure::refused("the name comes first, then the port")
+                .hint(line_to_type(&typed::name(port), &typed::port(name))))
+        }
+        (name, port) => {
+            let hint = line_to_type(&name, &port);
+            let wrongs = [name.err(), port.err()].into_iter().flatten().map(|wrong| wrong.reason);
+            Err(Failure::all_refused(wrongs).hint(hint))
+        }
+    }
+}
+
+/// `add` without a port; perhaps the port is part of the name.
+fn incomplete_add(name: Option<&str>) -> Failure {
+    let Some(name) = name else {
+        return Failure::usage("add needs a name and the port of your app")
+            .hint("type: hotcore add app.localhost 3000");
+    };
+    let port = typed::port_within(name).ok_or(Wrong { reason: String::new(), instead: None });
+    let hint = line_to_type(&typed::name(name), &port);
+    Failure::usage(format_args!("add needs a port after the name {}", typed::Quoted(name))).hint(hint)
+}
+
+fn message_of_remove(typed: &Remove) -> Result<String, Failure> {
+    let Some(word) = typed.domain.as_deref() else {
+        return Err(Failure::usage("remove needs the name to remove").hint("all names: hotcore list"));
+    };
+    let name = typed::name(word);
+    let hint = format!("type: hotcore remove {}", meant(&name).unwrap_or_else(|| "<domain>".to_owned()));
+    if !typed.surplus.is_empty() {
+        let surplus = typed.surplus.join(" ");
+        let wrong = format!("remove takes one name and nothing else: {} is too much", typed::Quoted(&surplus));
+        return Err(Failure::usage(wrong).hint(hint));
+    }
+    name.map(|name| format!("remove {name}")).map_err(|wrong| Failure::refused(wrong.reason).hint(hint))
+}
+
+/// The whole line as it was probably meant, with a placeholder for what cannot be guessed.
+fn line_to_type(name: &Result<impl ToString, Wrong>, port: &Result<impl ToString, Wrong>) -> String {
+    let name = meant(name).unwrap_or_else(|| "<domain>".to_owned());
+    let port = meant(port).unwrap_or_else(|| "<port>".to_owned());
+    format!("type: hotcore add {name} {port}")
+}
+
+fn meant(word: &Result<impl ToString, Wrong>) -> Option<String> {
+    match word {
+        Ok(word) => Some(word.to_string()),
+        Err(wrong) => wrong.instead.clone(),
+    }
+}

@@ -1,0 +1,165 @@
+//! The replies: text of at most 1,024 bytes, since clients read that many and no more. Pure; `docs/PROTOCOL.md` is the
+//! contract.
+//!
+//! No reply ends in a line break; lines are parted by one `\n` (B185). All of it is printable ASCII.
+
+use std::{fmt::Write, sync::Arc};
+
+use super::protocol::Refusal;
+use crate::{
+    domain::Domain,
+    limits::REPLY_BYTES_MAX,
+    routes::{Port, Rule},
+};
+
+/// To `check`.
+pub const CHECK: &str = "kcehc";
+
+/// To `version`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// To `help`: the messages, one a line.
+pub const HELP: &str = "\
+add <domain> <port>    route the domain to that port of this machine
+remove <domain>        take the rule away
+list                   the rules, one a line: <domain> <port>
+list after <domain>    the next rules, where a list ends in: more <domain>
+check                  answers kcehc
+version                the version of hotcore
+status                 what hotcore does at the moment, one fact a line
+help                   this text";
+
+const _: () = assert!(HELP.len() <= REPLY_BYTES_MAX);
+
+/// To `add`: the rule is on disk and routing (B181).
+pub fn mapped(domain: &Domain, port: Port) -> String {
+    format!("ok {domain} {port}")
+}
+
+/// To `remove`: the rule is gone from disk and from routing.
+pub fn removed(domain: &Domain) -> String {
+    format!("ok {domain} removed")
+}
+
+/// To `remove` of a name without a rule, which is as good (B179).
+pub fn not_mapped(domain: &Domain) -> String {
+    format!("ok {domain} was not mapped")
+}
+
+/// To everything that was not done.
+pub fn refused(refusal: &Refusal) -> String {
+    let mut reply = one_line(&format!("error {refusal}"));
+    reply.truncate(REPLY_BYTES_MAX);
+    reply
+}
+
+/// To `list`: as many of `rules`, which come sorted, as fit, and `more <the last of them>` if others follow (B184).
+pub fn list<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> String {
+    let mut reply = String::new();
+    // The last rule behind which `more` still fits: where the reply ends before it, and the name of that rule.
+    let mut turn: Option<(usize, &Domain)> = None;
+    for rule in rules {
+        let start = reply.len();
+        let _ = write!(reply, "{}{} {}", if start == 0 { "" } else { "\n" }, rule.domain, rule.port);
+        if reply.len() > REPLY_BYTES_MAX {
+            let (end, last) = turn.unwrap_or((0, &rule.domain));
+            reply.truncate(end);
+            let _ = write!(reply, "\nmore {last}");
+            return reply;
+        }
+        if reply.len() + "\nmore ".len() + rule.domain.as_str().len() <= REPLY_BYTES_MAX {
+            turn = Some((reply.len(), &rule.domain));
+        }
+    }
+    reply
+}
+
+/// To `status`: lines `<key> <value>`; what does not fit is left out by whole lines.
+pub fn status<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut reply = String::new();
+    for (key, value) in facts {
+        let line = one_line(&format!("{key} {value}"));
+        let parted = usize::from(!reply.is_empty());
+        if reply.len() + parted + line.len() > REPLY_BYTES_MAX {
+            break;
+        }
+        if parted == 1 {
+            reply.push('\n');
+        }
+        reply.push_str(&line);
+    }
+    reply
+}
+
+/// The text in printable ASCII on one line: paths and messages of the system may hold anything.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            ' '..='~' => line.push(character),
+            _ if character.is_whitespace() => line.push(' '),
+            _ => line.extend(character.escape_default()),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::DOMAIN_BYTES_MAX;
+
+    fn rules(names: impl IntoIterator<Item = String>) -> Vec<Arc<Rule>> {
+        names
+            .into_iter()
+            .map(|name| Arc::new(Rule::new(Domain::parse(&name).unwrap(), Port::new(65535).unwrap(), true)))
+            .collect()
+    }
+
+    #[test]
+    fn a_list_that_fits_to_the_last_byte_has_no_more_line() {
+        // Lines of `<name> 65535` and their breaks: 16 × 64 = 1,024 with the break that the last line does not have.
+        let names =
+            |last: usize| rules((0..16).map(|i| format!("n{i:02}{}.com", "x".repeat(if i == 15 { last } else { 50 }))));
+        let full = list(names(51).iter());
+        assert_eq!(full.len(), REPLY_BYTES_MAX);
+        assert_eq!(full.lines().count(), 16);
+        let one_past = list(names(52).iter());
+        assert!(one_past.len() <= REPLY_BYTES_MAX);
+        let (before, more) = one_past.rsplit_once('\n').unwrap();
+        let last = before.lines().last().unwrap();
+        assert_eq!(more.strip_prefix("more "), last.strip_suffix(" 65535"), "{one_past}");
+    }
+
+    #[test]
+    fn two_of_the_longest_names_and_more_fit() {
+        // B184.
+        let label = "a".repeat(63);
+        let longest = (0..4).map(|i| format!("{label}.{label}.{label}.{}{i}", "b".repeat(60)));
+        let rules = rules(longest);
+        assert_eq!(rules[0].domain.as_str().len(), DOMAIN_BYTES_MAX);
+        let reply = list(rules.iter());
+        assert_eq!(reply.lines().count(), 3);
+        assert_eq!(reply.lines().last(), Some(format!("more {}", rules[1].domain).as_str()));
+    }
+
+    #[test]
+    fn nothing_mapped_is_an_empty_reply() {
+        assert_eq!(list([].iter()), "");
+    }
+
+    #[test]
+    fn a_status_is_cut_by_whole_lines() {
+        let fact = |bytes: usize| ("k", "v".repeat(bytes - 2));
+        assert_eq!(status([fact(512), fact(511)]).len(), REPLY_BYTES_MAX);
+        assert_eq!(status([fact(512), fact(512)]).len(), 512);
+        assert_eq!(status([("log", "a\nb\u{1b}ü".to_owned())]), "log a b\\u{1b}\\u{fc}");
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_and_fits() {
+        let reply = refused(&Refusal::Save("ü\n".repeat(1000)));
+        assert_eq!(reply.len(), REPLY_BYTES_MAX);
+        assert!(reply.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+    }
+}

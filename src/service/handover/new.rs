@@ -1,0 +1,191 @@
+//! The new one's side of the channel. It waits where it stands: nothing else depends on it yet.
+
+use std::{
+    fmt,
+    io::{self, IoSliceMut, Write as _},
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use super::{
+    machine::{NewAction, NewStep},
+    message::{FromNew, FromOld, VERSION},
+    path,
+};
+use crate::{limits, service::sockets::Offered};
+
+/// Room for the descriptors of one message.
+pub(super) const RIGHTS_BYTES: usize = rustix::cmsg_space!(ScmRights(3 * limits::SOCKETS_PER_KIND_MAX));
+
+/// How long the old one may take for a step: it decides first what becomes of a hand-over that hangs.
+const WAIT: Duration = limits::HANDOVER_WAIT.saturating_add(limits::COMMIT_WAIT);
+
+/// A process that is about to take over.
+#[derive(Debug)]
+pub struct New {
+    stream: UnixStream,
+    step: NewStep,
+    unread: Vec<u8>,
+    received: Vec<OwnedFd>,
+    /// The old one is gone: the lock says who serves.
+    is_alone: bool,
+    process: u32,
+}
+
+impl New {
+    /// Asks the process that runs on `folder` for its sockets.
+    pub fn ask(folder: &Path) -> Result<(Self, Vec<Offered>), AskError> {
+        let stream = path::connect(folder, path::NAME).map_err(AskError::Nobody)?;
+        let process = getsockopt(&stream, PeerCredentials).map_or(0, |credentials| credentials.pid());
+        let mut new = Self {
+            stream,
+            step: NewStep::default(),
+            unread: Vec::new(),
+            received: Vec::new(),
+            is_alone: false,
+            process: u32::try_from(process).unwrap_or(0),
+        };
+        new.say(&FromNew::Ask(VERSION));
+        let kinds = match new.next_action() {
+            Ok(NewAction::WarmUp(kinds)) => kinds,
+            Ok(NewAction::End(why)) if !new.is_alone => return Err(AskError::Refused(why)),
+            // It ended between the knock and the answer.
+            Ok(_) => return Err(AskError::Nobody(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(error),
+        };
+        let fds = std::mem::take(&mut new.received);
+        if fds.len() != kinds.len() {
+            return Err(AskError::Refused(format!("it sent {} sockets and named {}", fds.len(), kinds.len())));
+        }
+        let offered = kinds.into_iter().zip(fds).map(|(kind, fd)| Offered::from_generation(kind, fd)).collect();
+        Ok((new, offered))
+    }
+
+    /// The process id of the old one.
+    pub fn process(&self) -> u32 {
+        self.process
+    }
+
+    /// Says that the rules are read, and waits for the pen. Afterwards the lock is free, or about to be.
+    pub fn wait_for_pen(&mut self) -> Result<(), AskError> {
+        self.say(&FromNew::Loaded);
+        match self.next_action()? {
+            NewAction::TakePen => Ok(()),
+            NewAction::End(why) => Err(AskError::Refused(why)),
+            NewAction::WarmUp(_) | NewAction::Serve => Err(AskError::Refused("it is out of step".to_owned())),
+        }
+    }
+
+    /// Says that the lock is taken and all changes are known, and waits for the word to serve. The answer is the channel: it
+    /// ends when the old one does; `None`: it has ended.
+    pub fn wait_for_word(mut self) -> Result<Option<UnixStream>, AskError> {
+        self.say(&FromNew::Serving);
+        match self.next_action()? {
+            NewAction::Serve if self.is_alone => Ok(None),
+            NewAction::Serve => {
+                self.stream.set_nonblocking(true).map_err(AskError::Channel)?;
+                Ok(Some(self.stream))
+            }
+            NewAction::End(why) => Err(AskError::Refused(why)),
+            NewAction::WarmUp(_) | NewAction::TakePen => Err(AskError::Refused("it is out of step".to_owned())),
+        }
+    }
+
+    /// Says why it cannot take over. The old one goes on.
+    pub fn fail(mut self, why: &str) {
+        self.say(&FromNew::Failed(why.to_owned()));
+    }
+
+    /// One that does not take the word is gone, which shows at the next read.
+    fn say(&mut self, word: &FromNew) {
+        let _ = self.stream.write_all(format!("{word}\n").as_bytes());
+    }
+
+    fn next_action(&mut self) -> Result<NewAction, AskError> {
+        let word = if self.is_alone { None } else { self.read_word()? };
+        self.is_alone |= word.is_none();
+        Ok(self.step.hear(word))
+    }
+
+    /// `None`: the old one is gone.
+    fn read_word(&mut self) -> Result<Option<FromOld>, AskError> {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                let text = line.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
+                let word = text.and_then(FromOld::parse);
+                return word.map(Some).ok_or_else(|| AskError::Refused("it does not speak this protocol".to_owned()));
+            }
+            if self.unread.len() >= limits::HANDOVER_LINE_BYTES_MAX {
+                return Err(AskError::Refused("it does not speak this protocol".to_owned()));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(AskError::Silent);
+            }
+            self.stream.set_read_timeout(Some(left)).map_err(AskError::Channel)?;
+            match self.receive() {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {}
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => return Ok(None),
+                    _ => return Err(AskError::Channel(error)),
+                },
+            }
+        }
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; limits::HANDOVER_LINE_BYTES_MAX];
+        let mut room = [MaybeUninit::uninit(); RIGHTS_BYTES];
+        let mut rights = RecvAncillaryBuffer::new(&mut room);
+        let message = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut bytes)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+        for part in rights.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = part {
+                self.received.extend(fds);
+            }
+        }
+        self.unread.extend(bytes.iter().take(message.bytes));
+        Ok(message.bytes)
+    }
+}
+
+/// Why the sockets cannot be had.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody answers at the door.
+    Nobody(io::Error),
+    /// The old one goes on with everything; why.
+    Refused(String),
+    /// The old one did not answer in time.
+    Silent,
+    /// The channel failed.
+    Channel(io::Error),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody(error) => write!(f, "the running process cannot be reached: {error}"),
+            Self::Refused(why) => write!(f, "the running process goes on: {why}"),
+            Self::Silent => f.write_str("the running process does not answer: end it, then start again"),
+            Self::Channel(error) => write!(f, "cannot talk to the running process: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Nobody(error) | Self::Channel(error) => Some(error),
+            Self::Refused(_) | Self::Silent => None,
+        }
+    }
+}

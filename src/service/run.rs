@@ -1,0 +1,153 @@
+//! `hotcore serve`: the edges of the process, in the one order in which they work. Environment, signals, limits and privileges
+//! are touched here and nowhere else; what serves is the [`Supervisor`], which gets everything as values.
+
+use std::{
+    any::Any,
+    env, io,
+    io::IsTerminal as _,
+    panic,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    stat::{Mode, umask},
+};
+use tokio::runtime::Builder;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::{
+    ServiceError, Settings, Start, Supervisor,
+    claim::Claim,
+    log::{Log, Place, Sinks},
+    notify::{Notifier, Watchdog},
+    privileges, signals,
+    sockets::{Offered, Sockets, Wanted},
+};
+use crate::{limits, routes::Disk};
+
+/// Panics so far, each of which cost one connection at most (B212).
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Serves until told to stop, or until another process has taken over and what was in flight is done.
+///
+/// To be called by the first thread, while it is the only one.
+pub fn run(settings: Settings) -> Result<(), ServiceError> {
+    // Before anything else is opened: the numbers of the descriptors are what was announced.
+    let offered = Offered::from_environment();
+    umask(Mode::from_bits_truncate(0o077));
+    let open_limits = bound_resources();
+    let wanted = Wanted::from_settings(&settings)?;
+    let disk =
+        Disk::open(&settings.state).map_err(|source| ServiceError::State { path: settings.state.clone(), source })?;
+    let place = Place::choose(variable("JOURNAL_STREAM").as_deref(), &settings.state);
+    let mut log = Log::new(Sinks::open(&place));
+    let subscriber = tracing_subscriber::registry().with(log.layer(level()));
+    // A process that has one already keeps it.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    log_panics();
+    if let Err(error) = open_limits {
+        tracing::warn!(target: "hotcore::service", %error, "cannot raise the limit of open files");
+    }
+    let result = serve(settings, disk, &wanted, offered, &place, &mut log);
+    if let Err(error) = &result
+        && matches!(place, Place::File(_))
+        && !io::stderr().is_terminal()
+    {
+        // Under systemd, and on a terminal, the words of the command itself are seen.
+        tracing::error!(target: "hotcore::service", "{error}");
+    }
+    log.flush(limits::LOG_FLUSH);
+    result
+}
+
+fn serve(
+    settings: Settings,
+    disk: Disk,
+    wanted: &Wanted,
+    mut offered: Vec<Offered>,
+    place: &Place,
+    log: &mut Log,
+) -> Result<(), ServiceError> {
+    let (claim, from_before) = Claim::make(&settings.state)?;
+    offered.extend(from_before);
+    let prepared = prepare(&settings, wanted, offered, log);
+    let (sockets, runtime) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            claim.abandon(&error);
+            return Err(error);
+        }
+    };
+    let start = Start {
+        settings,
+        disk,
+        claim,
+        sockets,
+        notifier: Notifier::from_environment(),
+        watchdog: Watchdog::from_environment(),
+        log: place.to_string(),
+        is_managed: variable("NOTIFY_SOCKET").is_some(),
+    };
+    let stop = || signals::stop().map_err(|source| ServiceError::Start { what: "the handling of signals", source });
+    runtime.block_on(async { Supervisor::start(start)?.run(stop()?).await })
+}
+
+/// Sockets, then privileges, then the first thread: the log's.
+fn prepare(
+    settings: &Settings,
+    wanted: &Wanted,
+    offered: Vec<Offered>,
+    log: &mut Log,
+) -> Result<(Sockets, tokio::runtime::Runtime), ServiceError> {
+    let (sockets, mut remarks) = Sockets::open(wanted, offered)?;
+    remarks.extend(privileges::drop_all(&settings.state, settings.local)?);
+    let failed = |what| move |source| ServiceError::Start { what, source };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("the runtime"))?;
+    let entered = runtime.enter();
+    signals::keep_file_limits_from_killing().map_err(failed("the handling of signals"))?;
+    drop(entered);
+    log.start().map_err(failed("the log's thread"))?;
+    for remark in remarks {
+        tracing::info!(target: "hotcore::service", "{remark}");
+    }
+    Ok((sockets, runtime))
+}
+
+/// As many descriptors as allowed (two for each request, B154), and no core file: it would hold keys (B220).
+fn bound_resources() -> io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}
+
+/// A panic is a bug: it is counted and logged with its place, whichever thread it ends (B212).
+fn log_panics() {
+    panic::set_hook(Box::new(|info| {
+        let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let what = text(info.payload());
+        tracing::error!(target: "hotcore::panic", place, what, count, "a bug: please report this line");
+    }));
+}
+
+fn text(payload: &(dyn Any + Send)) -> &str {
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("")
+}
+
+/// `HOTCORE_LOG`: error, warn, info (the default), debug or trace.
+fn level() -> tracing::Level {
+    variable("HOTCORE_LOG").and_then(|text| text.parse().ok()).unwrap_or(tracing::Level::INFO)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge where the service reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}

@@ -1,0 +1,134 @@
+//! What `status` and `systemctl status` say about the process.
+
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use super::{
+    sockets::{Kind, Sockets},
+    worker::Counts,
+};
+use crate::{
+    domain::Domain,
+    limits,
+    routes::{Table, TableWriter},
+};
+
+/// Facts about the process. Those that move are kept up to date by the supervisor, so that reading them never waits.
+#[derive(Debug)]
+pub(super) struct Status {
+    addresses: Vec<(Kind, Vec<SocketAddr>)>,
+    state: PathBuf,
+    log: String,
+    workers: usize,
+    table: Table,
+    own_ports: Vec<u16>,
+    suspects: Vec<Domain>,
+    connections: AtomicUsize,
+    tunnels: AtomicUsize,
+    requests: AtomicU64,
+    draining: AtomicUsize,
+}
+
+impl Status {
+    pub(super) fn new(
+        sockets: &Sockets,
+        state: PathBuf,
+        log: String,
+        workers: usize,
+        writer: &TableWriter,
+    ) -> Arc<Self> {
+        let own_ports = sockets.own_ports();
+        // New rules to own ports are refused, so only those read from disk can point there (B30).
+        let suspects = writer
+            .page_after(None)
+            .filter(|rule| own_ports.contains(&rule.port.number()))
+            .map(|rule| rule.domain.clone())
+            .take(limits::OWN_PORT_RULES_SHOWN_MAX)
+            .collect();
+        Arc::new(Self {
+            addresses: Kind::ALL.into_iter().map(|kind| (kind, sockets.addresses(kind))).collect(),
+            state,
+            log,
+            workers,
+            table: writer.table(),
+            own_ports,
+            suspects,
+            connections: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            draining: AtomicUsize::new(0),
+        })
+    }
+
+    /// Notes what the workers hold, and how many generations before this one still drain.
+    pub(super) fn update(&self, counts: Counts, draining: usize) {
+        self.connections.store(counts.connections, Ordering::Relaxed);
+        self.tunnels.store(counts.tunnels, Ordering::Relaxed);
+        self.requests.store(counts.requests, Ordering::Relaxed);
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Rules that point to a port hotcore itself listens on: they stay, and are answered with 508 (B30).
+    pub(super) fn rules_to_own_ports(&self) -> Vec<Domain> {
+        let points_here =
+            |domain: &&Domain| self.table.find(domain).is_some_and(|rule| self.own_ports.contains(&rule.port.number()));
+        self.suspects.iter().filter(points_here).cloned().collect()
+    }
+
+    /// The answer to `status`, the important facts first.
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = Vec::new();
+        let loops = self.rules_to_own_ports();
+        if !loops.is_empty() {
+            facts.push(("rules to hotcore's own ports", join(&loops)));
+        }
+        for (kind, addresses) in &self.addresses {
+            match kind {
+                Kind::Http => facts.push(("http", join(addresses))),
+                Kind::Https => facts.push(("https", join(addresses))),
+                // The control server names its own.
+                Kind::Control => {}
+            }
+        }
+        facts.push(("log", self.log.clone()));
+        facts.push(("state", self.state.display().to_string()));
+        facts.push(("workers", self.workers.to_string()));
+        facts.push(("connections", self.connections.load(Ordering::Relaxed).to_string()));
+        facts.push(("tunnels", self.tunnels.load(Ordering::Relaxed).to_string()));
+        facts.push(("requests", self.requests.load(Ordering::Relaxed).to_string()));
+        let draining = self.draining.load(Ordering::Relaxed);
+        if draining > 0 {
+            facts.push(("draining", format!("{draining} older processes")));
+        }
+        facts
+    }
+
+    /// The line of `systemctl status`.
+    pub(super) fn line(&self) -> String {
+        let mut line = match self.table.len() {
+            1 => "1 rule".to_owned(),
+            count => format!("{count} rules"),
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(line, ", {} connections", self.connections.load(Ordering::Relaxed));
+        for (kind, addresses) in &self.addresses {
+            let _ = write!(line, "; {kind} on {}", join(addresses));
+        }
+        let loops = self.rules_to_own_ports();
+        if !loops.is_empty() {
+            let _ = write!(line, "; rules to hotcore's own ports: {}", join(&loops));
+        }
+        line
+    }
+}
+
+fn join<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

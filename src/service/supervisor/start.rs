@@ -1,0 +1,188 @@
+//! From values to a running service: rules, workers, control loop, in this order.
+
+use std::{
+    num::NonZero,
+    path::Path,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    Supervisor,
+    pen::{Pen, report, start_control},
+};
+use crate::{
+    control::{Server, ServerConfig},
+    limits,
+    routes::{
+        Disk, Lock, TableWriter,
+        journal::{Journal, Loaded},
+    },
+    service::{
+        ServiceError, Settings,
+        claim::Claim,
+        handover::Doorway,
+        notify::{Notifier, Watchdog},
+        sockets::{Kind, Sockets},
+        status::Status,
+        worker::{Listeners, WorkerConfig, Workers},
+    },
+};
+
+/// What the service is made of.
+#[derive(Debug)]
+pub struct Start {
+    /// What it was told.
+    pub settings: Settings,
+    /// The state folder.
+    pub disk: Disk,
+    /// The right to use it.
+    pub claim: Claim,
+    /// The listening sockets.
+    pub sockets: Sockets,
+    /// Who is told about the state of the service.
+    pub notifier: Notifier,
+    /// Whether and when a watchdog is fed.
+    pub watchdog: Watchdog,
+    /// Where the log goes, for `status`.
+    pub log: String,
+    /// A service manager runs it: nobody else may take over.
+    pub is_managed: bool,
+}
+
+impl Supervisor {
+    /// Loads the rules, starts workers and control loop, and lets them accept and read. Where another process hands over, it
+    /// waits for it, on this thread. Needs the reactor of a runtime.
+    pub fn start(start: Start) -> Result<Self, ServiceError> {
+        let Start { settings, disk, claim, sockets, notifier, watchdog, log, is_managed } = start;
+        let folder = settings.state.clone();
+        let count = worker_count(settings.workers);
+        let prepare = |writer: &TableWriter| start_workers(&settings, &sockets, count, writer);
+        let (lock, journal, writer, workers, before) = match claim {
+            Claim::Alone(lock) => {
+                let (journal, writer, recovery) = Journal::open(disk.clone()).map_err(rules)?;
+                report(&recovery);
+                let workers = prepare(&writer)?;
+                (lock, journal, writer, workers, None)
+            }
+            Claim::After(mut new) => {
+                let process = new.process();
+                let failed = |source| ServiceError::Handover { process: Some(process), source };
+                let loaded = match Loaded::read(&disk).map_err(rules) {
+                    Ok(loaded) => loaded,
+                    Err(error) => {
+                        new.fail(&error.to_string());
+                        return Err(error);
+                    }
+                };
+                new.wait_for_pen().map_err(failed)?;
+                let lock = take_lock(&folder)?;
+                let caught_up = Journal::open_after(loaded, disk.clone()).map_err(rules);
+                let (journal, writer, workers) = match caught_up
+                    .and_then(|(journal, writer, recovery)| Ok((journal, prepare(&writer)?, writer, recovery)))
+                {
+                    Ok((journal, workers, writer, recovery)) => {
+                        report(&recovery);
+                        (journal, writer, workers)
+                    }
+                    Err(error) => {
+                        drop(lock);
+                        new.fail(&error.to_string());
+                        return Err(error);
+                    }
+                };
+                let before = new.wait_for_word().map_err(failed)?;
+                tracing::info!(target: "hotcore::service", process, "took over sockets and rules");
+                (lock, journal, writer, workers, before)
+            }
+        };
+        workers.accept();
+        let status = Status::new(&sockets, folder.clone(), log, count, &writer);
+        let config = ServerConfig { own_ports: sockets.own_ports(), started: now(), status: facts(&status) };
+        let server = Server::new(config, writer, Box::new(journal));
+        let control = start_control(server, &sockets)?;
+        let doorway = match Doorway::open(&folder) {
+            Ok(doorway) => Some(doorway),
+            Err(error) => {
+                // A full disk, for example: no reason not to serve (B196).
+                tracing::warn!(target: "hotcore::service", %error, "cannot open the socket for hand-overs");
+                None
+            }
+        };
+        let supervisor = Self {
+            folder,
+            disk,
+            sockets,
+            workers,
+            pen: Pen::Ours(control),
+            lock: Some(lock),
+            doorway,
+            giving: None,
+            before: before.into_iter().collect(),
+            notifier,
+            watchdog,
+            status,
+            told: (String::new(), None),
+            turns: 0,
+            is_managed,
+        };
+        supervisor.announce();
+        Ok(supervisor)
+    }
+
+    fn announce(&self) {
+        let (version, process) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        tracing::info!(target: "hotcore::service", version, process, "serves");
+        for kind in Kind::ALL {
+            let addresses: Vec<String> = self.sockets.addresses(kind).iter().map(ToString::to_string).collect();
+            tracing::info!(target: "hotcore::service", "{kind} on {}", addresses.join(" "));
+        }
+        for domain in self.status.rules_to_own_ports() {
+            tracing::warn!(target: "hotcore::service", %domain, "its rule points to a port of hotcore's own: map it to the port that the app listens on");
+        }
+    }
+}
+
+fn start_workers(
+    settings: &Settings,
+    sockets: &Sockets,
+    count: usize,
+    writer: &TableWriter,
+) -> Result<Workers, ServiceError> {
+    let failed = |source| ServiceError::Start { what: "the workers", source };
+    let Sockets { http, https, .. } = sockets.try_clone().map_err(failed)?;
+    let config =
+        WorkerConfig { count, table: writer.table(), own_ports: sockets.own_ports(), access_log: settings.access_log };
+    Workers::start(config, Listeners { http, https }).map_err(failed)
+}
+
+/// One worker for each usable processor, unless told otherwise.
+fn worker_count(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get)).clamp(1, limits::WORKERS_MAX)
+}
+
+fn take_lock(folder: &Path) -> Result<Lock, ServiceError> {
+    let deadline = Instant::now() + limits::HANDOVER_WAIT;
+    loop {
+        match Lock::try_take(folder) {
+            Ok(lock) => return Ok(lock),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(limits::LOCK_RETRY),
+            Err(error) => return Err(ServiceError::Lock(error)),
+        }
+    }
+}
+
+fn rules(error: impl std::fmt::Display) -> ServiceError {
+    ServiceError::Rules(error.to_string())
+}
+
+#[expect(clippy::disallowed_methods, reason = "an edge: when the service was started, for people")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+fn facts(status: &Arc<Status>) -> Box<dyn Fn() -> Vec<(&'static str, String)> + Send> {
+    let status = Arc::clone(status);
+    Box::new(move || status.facts())
+}
