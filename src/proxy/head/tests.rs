@@ -1,7 +1,5 @@
 //! Each refusal, each limit, and each fact that is told of a head.
 
-use http::Method;
-
 use super::*;
 
 fn status(head: &[u8]) -> u16 {
