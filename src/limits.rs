@@ -133,6 +133,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// Requests in flight get this long when the service stops (B203).
 pub const STOP_DRAIN: Duration = Duration::from_secs(3);
+/// When the service stops, a connection just accepted waits so long for its request, which is on the way (B203).
+pub const FRESH_GRACE: Duration = Duration::from_millis(250);
 /// Requests in flight get this long after a hand-over (B207).
 pub const HANDOVER_DRAIN: Duration = Duration::from_secs(30);
 /// Tunnels and moving bodies get this long after a hand-over (B207).
@@ -148,5 +150,6 @@ pub const LOG_QUOTE_BYTES_MAX: usize = 200;
 /// Log records that wait for their sink; beyond it they are dropped and counted (B217).
 pub const LOG_QUEUE_MAX: usize = 8_192;
 
+const _: () = assert!(FRESH_GRACE.as_millis() < STOP_DRAIN.as_millis());
 const _: () = assert!(STOP_DRAIN.as_secs() < HANDOVER_DRAIN.as_secs());
 const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());

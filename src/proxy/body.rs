@@ -144,6 +144,13 @@ impl Relay {
             lease.give_back();
         }
     }
+
+    /// The body ends before its end, whoever is to blame: the backend, the client, or we ourselves.
+    fn cut(&mut self, conn: &Conn) {
+        if self.lease.take().is_some() && self.reset_if_cut {
+            conn.reset_on_close();
+        }
+    }
 }
 
 impl Body for Answer {
@@ -167,10 +174,7 @@ impl Body for Answer {
                 Poll::Ready(Some(Ok(filter(frame))))
             }
             Some(Err(error)) => {
-                relay.lease = None;
-                if relay.reset_if_cut {
-                    this.conn.reset_on_close();
-                }
+                relay.cut(&this.conn);
                 if let Some(access) = &mut this.access {
                     access.cut = true;
                 }
@@ -207,6 +211,9 @@ impl Drop for Answer {
                 access.left = true;
             }
             access.write();
+        }
+        if let Source::Relay(relay) = &mut self.source {
+            relay.cut(&self.conn);
         }
         self.conn.answer_ends(Instant::now());
     }

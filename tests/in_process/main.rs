@@ -2,5 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod backends;
 mod front;
+mod holding;
+mod pooling;
 mod proxy;
+mod responses;
+mod trailers;
+mod upgrades;
+mod workers;
