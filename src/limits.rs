@@ -155,6 +155,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// Requests in flight get this long when the service stops (B203).
 pub const STOP_DRAIN: Duration = Duration::from_secs(3);
+/// When the service stops, a connection just accepted waits so long for its request, which is on the way (B203).
+pub const FRESH_GRACE: Duration = Duration::from_millis(250);
 /// Requests in flight get this long after a hand-over (B207).
 pub const HANDOVER_DRAIN: Duration = Duration::from_secs(30);
 /// Tunnels and moving bodies get this long after a hand-over (B207).
@@ -204,6 +206,7 @@ pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
 /// Bytes of one line between two generations.
 pub const HANDOVER_LINE_BYTES_MAX: usize = 512;
 
+const _: () = assert!(FRESH_GRACE.as_millis() < STOP_DRAIN.as_millis());
 const _: () = assert!(STOP_DRAIN.as_secs() < HANDOVER_DRAIN.as_secs());
 const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());
 const _: () = assert!(LOG_LINES_PER_SECOND * 30 + LOG_BURST < 10_000, "journald drops beyond that (B219)");

@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
@@ -21,7 +22,7 @@ use tokio::{
 };
 
 use super::{head::Head, pages::Problem, progress::Progress};
-use crate::limits::{HEAD_WAIT, KEEP_ALIVE, SWEEP};
+use crate::limits::{FRESH_GRACE, HEAD_WAIT, KEEP_ALIVE, SWEEP};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub(crate) struct Conn {
     last: Cell<bool>,
     /// No further request is read: an idle connection ends now.
     closing: Cell<bool>,
+    /// The service stops: a fresh connection does not wait for its request for long.
+    stopping: Cell<bool>,
     killed: Cell<bool>,
     /// hotcore waits for bytes of the request body.
     awaiting_body: Cell<bool>,
@@ -82,6 +85,7 @@ impl Conn {
             answered: Cell::new(false),
             last: Cell::new(false),
             closing: Cell::new(false),
+            stopping: Cell::new(false),
             killed: Cell::new(false),
             awaiting_body: Cell::new(false),
             writing: Cell::new(false),
@@ -207,6 +211,17 @@ impl Conn {
         self.wake();
     }
 
+    /// As [`Conn::close`], but for a connection that was accepted a moment ago: its request is on the way, and a close that
+    /// meets it would be a lost request (B203).
+    pub(crate) fn stop(&self, now: Instant) {
+        if self.phase.get() == Phase::Fresh && now.saturating_duration_since(self.since.get()) < FRESH_GRACE {
+            self.last.set(true);
+            self.stopping.set(true);
+        } else {
+            self.close();
+        }
+    }
+
     /// The present answer, or the next one, says `Connection: close`. A connection that is idle now stays for one more request:
     /// closing it could meet that request on its way, and a close that meets a request is a lost request (B207).
     pub(crate) fn close_after_answer(&self) {
@@ -216,6 +231,12 @@ impl Conn {
     /// Whether no request is read any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Whether bytes of the client lie in the socket: a request that came before the close (B203).
+    pub(crate) fn has_input(&self) -> bool {
+        recv(self.stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+            .is_ok_and(|bytes| bytes > 0)
     }
 
     /// Whether the answer must say that the connection closes.
@@ -262,7 +283,7 @@ impl Conn {
         }
         let age = now.saturating_duration_since(self.since.get());
         match self.phase.get() {
-            Phase::Fresh if age >= HEAD_WAIT => self.close(),
+            Phase::Fresh if age >= HEAD_WAIT || self.stopping.get() && age >= FRESH_GRACE => self.close(),
             Phase::Idle if age >= KEEP_ALIVE => self.close(),
             Phase::Head if age >= HEAD_WAIT && !self.is_refused() => self.time_out(Problem::HeadTimeout),
             Phase::Answering if self.awaiting_body.get() && !self.answered.get() && tick(&self.input) => {
@@ -325,7 +346,6 @@ impl AsyncRead for ConnStream {
 }
 
 fn recv_nonblocking(stream: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
-    use std::os::fd::AsRawFd;
     recv(stream.as_raw_fd(), space, MsgFlags::empty()).map_err(io::Error::from)
 }
 

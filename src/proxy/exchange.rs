@@ -152,6 +152,11 @@ impl Exchange {
             .ok_or_else(|| Problem::UnknownName { name: domain.to_string(), domain: Some(domain.clone()) })
     }
 
+    /// The rule as it is now (B22, B40).
+    fn current(&self, rule: Arc<Rule>) -> Result<Arc<Rule>, Problem> {
+        if rule.is_current() { Ok(rule) } else { self.check_port(self.find(&rule.domain)?) }
+    }
+
     fn check_port(&self, rule: Arc<Rule>) -> Result<Arc<Rule>, Problem> {
         if self.proxy.own_ports.contains(&rule.port.number()) {
             return Err(Problem::OwnPort(backend(&rule)));
@@ -200,8 +205,9 @@ impl Exchange {
         let repeatable = !has_body && is_idempotent(request.method());
         let mut fresh_only = false;
         loop {
-            let reused = if fresh_only { None } else { self.proxy.upstreams.reuse(rule.port) };
-            let mut lease = match reused {
+            rule = self.current(rule)?;
+            let kept = if fresh_only { None } else { self.proxy.upstreams.reuse(rule.port) };
+            let mut lease = match kept {
                 Some(lease) if repeatable || lease.is_alive().await => lease,
                 Some(_) => continue,
                 None => {
@@ -210,6 +216,11 @@ impl Exchange {
                     lease
                 }
             };
+            // Getting the connection took a while. Once a change is acknowledged, nothing goes to the old port (B40).
+            if !rule.is_current() {
+                lease.give_back();
+                continue;
+            }
             let spare = (lease.reused && repeatable).then(|| copy(&request));
             let sent = if has_body {
                 // While bytes of the body lie unread, only the poller tells that the client has left (B247).
@@ -222,18 +233,25 @@ impl Exchange {
                 lease.send(request).await
             };
             let mut error = match sent {
-                Ok(response) => return Ok((response, lease, rule)),
+                Ok(response) => {
+                    rule.prove();
+                    return Ok((response, lease, rule));
+                }
                 Err(error) => error,
             };
-            let again =
-                if lease.reused && !error.responded && !fresh_only { error.unsent.take().or(spare) } else { None };
+            // What was never written may be sent again, whatever it is and whatever has arrived (B34, B38).
+            let again = match error.unsent.take() {
+                unsent @ Some(_) => unsent,
+                None if error.responded => None,
+                None => spare,
+            };
             match again {
-                Some(unsent) => {
+                Some(unsent) if lease.reused && !fresh_only => {
                     self.proxy.totals.retries.fetch_add(1, Ordering::Relaxed);
                     request = unsent;
                     fresh_only = true;
                 }
-                None => return Err(no_answer(&rule, lease.reused, &error).into()),
+                _ => return Err(no_answer(&rule, lease.reused, &error).into()),
             }
         }
     }
@@ -241,11 +259,12 @@ impl Exchange {
     /// A new connection to the rule's backend: at once, or after holding (B21–B28). The rule may have changed meanwhile.
     async fn reach(&self, mut rule: Arc<Rule>) -> Result<(Lease, Arc<Rule>), Failure> {
         let Proxy { upstreams, holds, .. } = &*self.proxy;
+        let arrived = Instant::now();
         let mut hold: Option<Hold> = None;
         loop {
             // A port under probe is tried by the probe alone.
             let silent = if hold.is_none() && holds.is_probing(rule.port) {
-                false
+                holds.is_silent(rule.port)
             } else {
                 if hold.is_some()
                     && let Some(lease) = upstreams.reuse(rule.port)
@@ -253,7 +272,12 @@ impl Exchange {
                     rule.prove();
                     return Ok((lease, rule));
                 }
-                match upstreams.connect(rule.port).await {
+                let connected = tokio::select! {
+                    biased;
+                    connected = upstreams.connect(rule.port) => connected,
+                    () = self.conn.gone() => return Err(Failure::Gone),
+                };
+                match connected {
                     Ok(lease) => {
                         rule.prove();
                         return Ok((lease, rule));
@@ -272,7 +296,7 @@ impl Exchange {
             };
             let entered = match &mut hold {
                 Some(hold) => hold,
-                None => hold.insert(Hold::enter(self, &rule)?),
+                None => hold.insert(Hold::enter(self, &rule, arrived)?),
             };
             rule = self.wait(rule, entered, silent).await?;
         }
@@ -282,17 +306,18 @@ impl Exchange {
     async fn wait(&self, rule: Arc<Rule>, hold: &mut Hold, silent: bool) -> Result<Arc<Rule>, Failure> {
         let Proxy { upstreams, holds, .. } = &*self.proxy;
         loop {
-            let attempt = timeout_at(hold.deadline, holds.next_attempt(upstreams, rule.port));
+            let attempt = timeout_at(hold.deadline, holds.next_attempt(upstreams, rule.port, silent));
             let in_time = tokio::select! {
                 attempt = attempt => attempt.is_ok(),
                 () = self.conn.gone() => return Err(Failure::Gone),
             };
-            let now = self.check_port(self.find(&rule.domain)?)?;
-            if !Arc::ptr_eq(&now, &rule) {
+            if !rule.is_current() {
+                let now = self.current(rule)?;
                 hold.follow(self, &now)?;
                 return Ok(now);
             }
             if !in_time {
+                let silent = holds.is_silent(rule.port);
                 let problem = if silent { Problem::NotAccepting } else { Problem::NothingListens };
                 return Err(problem(backend(&rule)).into());
             }
@@ -356,19 +381,20 @@ impl Exchange {
 struct Hold {
     arrived: Instant,
     deadline: Instant,
-    _place: Held,
+    place: Option<Held>,
 }
 
 impl Hold {
-    fn enter(exchange: &Exchange, rule: &Arc<Rule>) -> Result<Self, Problem> {
-        let arrived = Instant::now();
-        Ok(Self { arrived, deadline: arrived + hold_time(rule), _place: place(exchange, rule)? })
+    fn enter(exchange: &Exchange, rule: &Arc<Rule>, arrived: Instant) -> Result<Self, Problem> {
+        Ok(Self { arrived, deadline: arrived + hold_time(rule), place: Some(place(exchange, rule)?) })
     }
 
     /// The domain goes to another port now, and this request with it (B22). A new port gets the time of a new port, within
     /// the time of the whole hold.
     fn follow(&mut self, exchange: &Exchange, rule: &Arc<Rule>) -> Result<(), Problem> {
-        self._place = place(exchange, rule)?;
+        // Given up first: where all places are taken, this one is the next.
+        self.place = None;
+        self.place = Some(place(exchange, rule)?);
         self.deadline = (Instant::now() + hold_time(rule)).min(self.arrived + HOLD);
         Ok(())
     }
@@ -412,16 +438,17 @@ fn no_answer(rule: &Rule, reused: bool, error: &SendError) -> Problem {
     if !error.responded {
         return if reused { Problem::Interrupted(backend) } else { Problem::ClosedAtOnce(backend) };
     }
+    let first = &error.first_bytes;
+    if !first.starts_with(b"HTTP/1.") && !b"HTTP/1.".starts_with(first) {
+        return Problem::NotHttp(backend, pages::guess(first));
+    }
+    if error.is_flooded || error.cause.is_parse_too_large() {
+        return bad_response(rule, BadResponse::HeadTooLong);
+    }
     if !error.cause.is_parse() {
         return Problem::Interrupted(backend);
     }
-    if error.cause.is_parse_too_large() {
-        return bad_response(rule, BadResponse::HeadTooLong);
-    }
-    if error.first_bytes.starts_with(b"HTTP/1.") {
-        return bad_response(rule, BadResponse::Malformed);
-    }
-    Problem::NotHttp(backend, pages::guess(&error.first_bytes))
+    bad_response(rule, BadResponse::Malformed)
 }
 
 fn bad_response(rule: &Rule, broken: BadResponse) -> Problem {

@@ -83,7 +83,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
                 self.stand_in();
                 return Poll::Ready(Ok(()));
             }
-            if self.carry.is_empty() && self.conn.is_closing() {
+            if self.carry.is_empty() && self.conn.is_closing() && !self.conn.has_input() {
                 self.state = State::Closed;
                 return Poll::Ready(Ok(()));
             }

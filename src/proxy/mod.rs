@@ -210,9 +210,10 @@ impl Proxy {
     /// requests without an answer by `requests`; the rest by the longer of both; tunnels by `tunnels`.
     pub async fn drain(self: &Rc<Self>, requests: Duration, tunnels: Duration) {
         self.draining.set(true);
+        let now = Instant::now();
         for conn in self.connections.borrow().values() {
             if tunnels.is_zero() {
-                conn.close();
+                conn.stop(now);
             } else {
                 conn.close_after_answer();
             }
@@ -281,7 +282,7 @@ impl Proxy {
             return self.tunnel(conn, seat, stream, first, tunnel).await;
         }
         match done {
-            Ok(()) if guard.may_have_unread_input() => linger(guard).await,
+            Ok(()) if guard.may_have_unread_input() => linger(guard, &conn).await,
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
@@ -311,8 +312,12 @@ impl fmt::Debug for Proxy {
 
 /// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
 /// what still comes for a moment, then close (B98, RFC 9112, 9.6).
-async fn linger(guard: Guard<ConnStream>) {
+async fn linger(guard: Guard<ConnStream>, conn: &Conn) {
     let (mut stream, _) = guard.into_parts();
+    let killed = poll_fn(|cx| {
+        conn.attach(cx.waker());
+        if conn.is_killed() { Poll::Ready(()) } else { Poll::Pending }
+    });
     let discard = async {
         if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
             return;
@@ -326,7 +331,10 @@ async fn linger(guard: Guard<ConnStream>) {
             }
         }
     };
-    let _ = timeout(LINGER, discard).await;
+    tokio::select! {
+        _ = timeout(LINGER, discard) => {}
+        () = killed => {}
+    }
 }
 
 /// A connection's place in its worker's list; gone when dropped, also by a panic.

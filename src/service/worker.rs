@@ -220,16 +220,14 @@ impl Worker {
             .build()
             .map_err(|error| format!("worker {index} cannot start its runtime: {error}"))?;
         let local = LocalSet::new();
-        local
-            .block_on(&runtime, self.work())
-            .map_err(|error| format!("worker {index} cannot accept connections: {error}"))
+        local.block_on(&runtime, self.work()).map_err(|error| format!("worker {index} cannot go on: {error}"))
     }
 
     async fn work(self) -> io::Result<()> {
         let Self { index, listeners, proxy, mut phases, seats, totals, inboxes, mut mail, connections_max } = self;
         let proxy = Rc::new(Proxy::new(proxy));
         let place = Rc::new(Place { index, seats, totals, inboxes, connections_max, stopped: Cell::new(false) });
-        spawn_local(sweep(proxy.clone(), place.clone()));
+        let mut keeping_time = spawn_local(sweep(proxy.clone(), place.clone()));
 
         let drain = loop {
             match *phases.borrow_and_update() {
@@ -263,6 +261,11 @@ impl Worker {
                             if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
                                 proxy.serve(stream, peer);
                             }
+                            place.note(proxy.connections() + mail.len());
+                        }
+                        ended = &mut keeping_time => {
+                            let reason = ended.err().map(|panic| panic.to_string()).unwrap_or_default();
+                            return Err(io::Error::other(format!("its clock has ended: {reason}")));
                         }
                         Some(ended) = accepting.join_next() => {
                             return match ended {
@@ -299,6 +302,13 @@ struct Place {
 }
 
 impl Place {
+    /// Tells the others how many connections this worker has.
+    fn note(&self, connections: usize) {
+        if let Some(seat) = self.seats.get(self.index) {
+            seat.connections.store(connections, Ordering::Relaxed);
+        }
+    }
+
     /// The worker that a fresh connection goes to, if this one has more than a quarter above its share.
     fn emptier(&self, own: usize) -> Option<usize> {
         let all: usize = self.seats.iter().map(|seat| seat.connections.load(Ordering::Relaxed)).sum();
@@ -321,8 +331,8 @@ async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>) {
         proxy.sweep(Instant::now());
         if let Some(seat) = place.seats.get(place.index) {
             seat.heartbeat.fetch_add(1, Ordering::Relaxed);
-            seat.connections.store(proxy.connections(), Ordering::Relaxed);
         }
+        place.note(proxy.connections());
     }
 }
 
@@ -356,22 +366,28 @@ async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> 
 
 fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
     let own = proxy.connections();
-    if let Some(seat) = place.seats.get(place.index) {
-        seat.connections.store(own + 1, Ordering::Relaxed);
-    }
+    place.note(own);
     if let Some(other) = place.emptier(own)
         && let Some(inbox) = place.inboxes.get(other)
         && !inbox.is_closed()
     {
-        match stream.into_std() {
-            Ok(stream) => {
-                // A worker that ends this very moment loses the connection, as it would lose one of its own.
-                let _ = inbox.send((stream, peer));
-            }
-            Err(error) => tracing::debug!(%error, "cannot pass a connection on"),
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "cannot pass a connection on"),
+        };
+        // Counted there at once, or all of a burst would go to one whose count is old.
+        if let Some(seat) = place.seats.get(other) {
+            seat.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        // A worker that drains this very moment takes no more.
+        if let Err(mpsc::error::SendError((stream, peer))) = inbox.send((stream, peer))
+            && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+        {
+            proxy.serve(stream, peer);
         }
         return;
     }
+    place.note(own + 1);
     proxy.serve(stream, peer);
 }
 

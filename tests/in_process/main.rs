@@ -5,4 +5,12 @@
 mod control;
 mod front;
 mod house;
+mod backends;
+mod front;
+mod holding;
+mod pooling;
 mod proxy;
+mod responses;
+mod trailers;
+mod upgrades;
+mod workers;

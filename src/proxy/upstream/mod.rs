@@ -61,6 +61,8 @@ struct Link {
     sender: SendRequest<Upload>,
     observed: Rc<Observed>,
     task: AbortHandle,
+    /// It has carried a request.
+    used: bool,
     /// How long the backend keeps it when idle, at most [`UPSTREAM_IDLE`].
     idle_life: Duration,
 }
@@ -79,7 +81,7 @@ pub(crate) struct Lease {
     link: Link,
     port: Port,
     family: Family,
-    /// Whether the connection has carried a request before.
+    /// Whether the connection has carried a request before: one that the probe has made has not, although it lay in the pool.
     pub(crate) reused: bool,
 }
 
@@ -92,6 +94,8 @@ pub(crate) struct SendError {
     pub(crate) unsent: Option<Request<Upload>>,
     /// At least one byte of a response arrived.
     pub(crate) responded: bool,
+    /// What arrived are interim answers beyond all measure (B94).
+    pub(crate) is_flooded: bool,
     /// The first bytes that the backend ever sent on this connection.
     pub(crate) first_bytes: Vec<u8>,
 }
@@ -105,7 +109,8 @@ impl Upstreams {
         while let Some(Idle { link, expires }) = list.pop() {
             // Readable or closed while idle means dead: the task that drives it has seen so (B34).
             if link.sender.is_ready() && Instant::now() < expires {
-                return Some(Lease { upstreams: self.clone(), link, port, family, reused: true });
+                let reused = link.used;
+                return Some(Lease { upstreams: self.clone(), link, port, family, reused });
             }
         }
         None
@@ -120,8 +125,7 @@ impl Upstreams {
 
     /// Puts a fresh connection where the next request for `port` finds it.
     pub(crate) async fn stock(self: &Rc<Self>, port: Port) -> Result<(), DialError> {
-        let lease = self.connect(port).await?;
-        lease.give_back_unused();
+        self.connect(port).await?.give_back();
         Ok(())
     }
 
@@ -143,6 +147,7 @@ impl Upstreams {
         let io = TokioIo::new(UpstreamStream::new(stream, observed.clone()));
         let (sender, mut connection) = http1::Builder::new()
             .max_headers(RESPONSE_FIELDS_MAX)
+            .max_header_size(RESPONSE_HEAD_BYTES_MAX)
             .max_buf_size(RESPONSE_HEAD_BYTES_MAX)
             .handshake(io)
             .await
@@ -156,7 +161,7 @@ impl Upstreams {
                 let _ = tunnel.send((parts.io.into_inner(), parts.read_buf));
             }
         });
-        let link = Link { sender, observed, task: task.abort_handle(), idle_life: UPSTREAM_IDLE };
+        let link = Link { sender, observed, task: task.abort_handle(), used: false, idle_life: UPSTREAM_IDLE };
         Ok(Lease { upstreams: self.clone(), link, port, family, reused: false })
     }
 
@@ -177,12 +182,17 @@ impl Upstreams {
 impl Lease {
     /// Sends the request and waits for the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
+        self.link.used = true;
         let observed = &self.link.observed;
-        observed.responded.set(false);
-        self.link.sender.try_send_request(request).await.map_err(|mut error| SendError {
+        observed.await_head();
+        let sent = self.link.sender.try_send_request(request).await;
+        let is_flooded = observed.is_flooded();
+        observed.has_head();
+        sent.map_err(|mut error| SendError {
             unsent: error.take_message(),
             cause: error.into_error(),
             responded: observed.responded.get(),
+            is_flooded,
             first_bytes: observed.first_bytes(),
         })
     }
@@ -212,10 +222,6 @@ impl Lease {
             list.remove(0);
         }
         list.push(Idle { link, expires });
-    }
-
-    fn give_back_unused(self) {
-        self.give_back();
     }
 
     /// The backend's side of a tunnel, once the library has let go of it: the stream, and what came with the 101.
