@@ -5,3 +5,4 @@
 mod front;
 mod house;
 mod proxy;
+mod service;
