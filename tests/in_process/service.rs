@@ -1,8 +1,10 @@
 //! The supervisor with everything passed in: several services in one process, one after another on the same state folder.
 
 use std::{
+    fs::File,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::OwnedFd,
     path::Path,
     sync::mpsc,
     thread::{self, JoinHandle},
@@ -285,4 +287,14 @@ fn a_rule_to_a_port_of_our_own_is_named_by_status_b30() {
     assert!(service.ask("status").contains("own ports a.example"), "{}", service.ask("status"));
     assert_eq!(service.ask("remove a.example"), "ok a.example removed");
     assert!(!service.ask("status").contains("a.example"));
+}
+
+/// B212: something that must run and does not is the end of the process, with a clear line.
+#[test]
+fn the_end_of_the_control_loop_is_the_end_of_the_service_b212() {
+    let folder = tempfile::tempdir().unwrap();
+    let no_socket: OwnedFd = File::open("/dev/null").unwrap().into();
+    let mut service = Service::start_with(folder.path(), |start| start.sockets.control.push(no_socket.into()));
+    let error = service.ended().unwrap_err().to_string();
+    assert!(error.starts_with("the control loop ended unexpectedly, so the service ends: "), "{error}");
 }

@@ -277,18 +277,17 @@ impl Supervisor {
             doorway.close();
         }
         self.workers.drain(Drain { requests: limits::STOP_DRAIN, tunnels: Duration::ZERO });
-        let patience = limits::STOP_DRAIN + limits::COMMIT_WAIT;
         if let Pen::Ours(control) = &mut self.pen {
             control.stop();
         }
         let (control, workers) = tokio::join!(
-            timeout(patience, async {
+            timeout(limits::COMMIT_WAIT, async {
                 match &mut self.pen {
                     Pen::Ours(control) => control.ended().await.map(drop),
                     Pen::Passed(_) | Pen::Awaited { .. } | Pen::Moving => Ok(()),
                 }
             }),
-            timeout(patience, self.workers.ended()),
+            timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()),
         );
         if !matches!(control, Ok(Ok(()))) {
             tracing::warn!(target: "hotcore::service", "the last changes of rules were not finished, and not acknowledged");
@@ -314,7 +313,7 @@ impl Supervisor {
         };
         if !is_done {
             self.workers.drain(Drain { requests: limits::STOP_DRAIN, tunnels: Duration::ZERO });
-            let _ = timeout(limits::STOP_DRAIN + limits::COMMIT_WAIT, self.workers.ended()).await;
+            let _ = timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()).await;
         }
         tracing::info!(target: "hotcore::service", "drained");
         // The end of this channel tells the successor that this generation is gone.
