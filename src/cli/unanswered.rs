@@ -31,7 +31,7 @@ pub(super) fn explain(error: AskError, client: Client) -> Failure {
                     .hint("see what it does: systemctl status hotcore")
                     .hint("restart it: sudo systemctl restart hotcore")
             } else {
-                failure.hint("it may wait for its disk; if it has ended, ").hint(how_to_start(client))
+                failure.hint("it may be waiting for its disk: try again").hint(how_to_start(client))
             }
         }
         AskError::Unexpected { .. } => Failure::new(Exit::NotReachable, error)

@@ -9,6 +9,7 @@
 mod batch;
 pub mod client;
 mod counters;
+mod inbox;
 pub mod protocol;
 pub mod reply;
 mod saver;

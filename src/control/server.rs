@@ -7,35 +7,33 @@
 //! the kernel (invariant 3).
 
 use std::{
-    fmt,
-    future::poll_fn,
-    io,
-    net::{SocketAddr, UdpSocket},
-    os::fd::{AsFd, BorrowedFd},
+    fmt, io,
+    net::UdpSocket,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::{Instant, SystemTime},
 };
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{io::Interest, sync::oneshot, time::MissedTickBehavior};
+use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tracing::{debug, error, info};
 
 use super::{
     batch::{self, Batch, Peer, Queue, Request},
     counters::{Counters, Dropped},
+    inbox::Inbox,
     protocol::{Command, Ignored, Message},
     reply,
     saver::{Saved, Saver},
     socket::{self, Received, Receiver},
 };
 use crate::{
+    domain::Domain,
     limits::{COMMIT_REQUESTS_MAX, CONTROL_PAUSE, CONTROL_QUEUE_MAX, CONTROL_TURN_MAX, LOG_REPEAT, SWEEP},
-    routes::{Change, Commit, SaveError, TableWriter},
+    routes::{Change, Commit, Rule, SaveError, Table, TableWriter},
 };
 
 /// What the server is told about its surroundings.
@@ -125,14 +123,26 @@ impl Server {
         self.commit.take()
     }
 
-    /// Takes a journal, for the next run.
-    pub fn restore(&mut self, commit: Box<dyn Commit>) {
+    /// Takes a journal, for the next run, and makes visible what is in it: `saved`. Rules that are the same stay as they
+    /// are; the others are what another process has changed since [`Server::release`].
+    pub fn restore(&mut self, commit: Box<dyn Commit>, saved: &TableWriter) {
+        let table = self.writer.table();
+        let same = |rule: &Rule| table.find(&rule.domain).is_some_and(|visible| visible.port == rule.port);
+        let gone = |rule: &Rule| saved.table().find(&rule.domain).is_none();
+        let stale: Vec<Domain> =
+            self.writer.page_after(None).filter(|rule| gone(rule)).map(|rule| rule.domain.clone()).collect();
+        for domain in stale {
+            self.writer.remove(&domain);
+        }
+        for rule in saved.page_after(None).filter(|rule| !same(rule)) {
+            self.writer.insert(rule.domain.clone(), rule.port);
+        }
         self.commit = Some(commit);
     }
 
-    /// The table, for whoever has to bring it up to date between two runs.
-    pub fn writer_mut(&mut self) -> &mut TableWriter {
-        &mut self.writer
+    /// The table, as the data plane reads it.
+    pub fn table(&self) -> Table {
+        self.writer.table()
     }
 
     /// The table, and the journal if no failed or dropped run has lost it.
@@ -347,62 +357,6 @@ async fn saved(in_flight: &mut Option<InFlight>) -> Result<(Batch, Vec<Change>, 
     match (in_flight.take(), saved) {
         (Some(InFlight { batch, .. }), Ok((changes, result))) => Ok((batch, changes, result)),
         _ => Err(ServerError::SaverEnded),
-    }
-}
-
-/// The sockets, as the loop waits for them.
-struct Inbox {
-    sockets: Vec<tokio::net::UdpSocket>,
-    ports: Vec<u16>,
-    addresses: String,
-    loopback_interface: u32,
-}
-
-impl Inbox {
-    fn open(sockets: &[UdpSocket]) -> Result<Self, ServerError> {
-        let watch = |socket: &UdpSocket| {
-            let socket = socket.try_clone()?;
-            socket.set_nonblocking(true)?;
-            tokio::net::UdpSocket::from_std(socket)
-        };
-        let sockets = sockets.iter().map(watch).collect::<io::Result<Vec<_>>>().map_err(ServerError::Socket)?;
-        let addresses = sockets.iter().map(tokio::net::UdpSocket::local_addr).collect::<io::Result<Vec<_>>>();
-        let addresses = addresses.map_err(ServerError::Socket)?;
-        Ok(Self {
-            sockets,
-            ports: addresses.iter().map(SocketAddr::port).collect(),
-            addresses: addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            loopback_interface: socket::loopback_interface().map_err(ServerError::Loopback)?,
-        })
-    }
-
-    fn socket(&self, index: usize) -> BorrowedFd<'_> {
-        self.sockets[index].as_fd()
-    }
-
-    /// The index of a socket in which something may wait. The search begins at another one each turn, so that a busy socket
-    /// starves none.
-    async fn readable(&self, turn: usize) -> Result<usize, ServerError> {
-        let count = self.sockets.len();
-        poll_fn(|context| {
-            for index in (0..count).map(|offset| (turn + offset) % count) {
-                if let Poll::Ready(ready) = self.sockets[index].poll_recv_ready(context) {
-                    return Poll::Ready(ready.map(|()| index).map_err(ServerError::Socket));
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Takes one datagram, without waiting; `None` if there is none, and then the next look at the socket waits for one.
-    fn receive<'r>(&self, index: usize, receiver: &'r mut Receiver) -> Result<Option<Received<'r>>, ServerError> {
-        let socket = &self.sockets[index];
-        match socket.try_io(Interest::READABLE, || receiver.receive(socket.as_fd())) {
-            Ok(received) => Ok(Some(received)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(ServerError::Socket(error)),
-        }
     }
 }
 

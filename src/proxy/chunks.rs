@@ -256,3 +256,6 @@ impl Name {
         self.bytes.get(..self.length).is_some_and(|name| FORBIDDEN.contains(&name))
     }
 }
+
+#[cfg(test)]
+mod tests;

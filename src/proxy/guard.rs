@@ -1,6 +1,6 @@
 //! The guard between the client's socket and the HTTP/1.1 server: strict about framing before anything else sees a byte.
 //!
-//! It holds a request head back until it is complete, checks it with [`head::check`], follows the body to its end, and
+//! It holds a request head back until it is complete, checks it with [`head::check_knowing`], follows the body to its end, and
 //! releases the next head only when the present answer is complete (B53). A refused head is replaced by a small request that
 //! the exchange answers with the reason, so that answers stay in order. Nothing a stricter parser refuses is ever given to
 //! a milder one (P33), and never more than one head plus one read is held (B54, B153).
@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     chunks::Chunks,
     connection::Conn,
-    head::{self, Framing, Head},
+    head::{self, Framing, Head, LastHost},
     pages::{self, Problem},
 };
 use crate::limits::RELAY_BYTES_MAX;
@@ -37,6 +37,7 @@ pub(crate) struct Guard<S> {
     cleared: usize,
     /// How many of the others have been searched for the end of a head.
     searched: usize,
+    last_host: LastHost,
 }
 
 #[derive(Debug)]
@@ -55,7 +56,15 @@ enum State {
 
 impl<S: AsyncRead + Unpin> Guard<S> {
     pub(crate) fn new(io: S, conn: Rc<Conn>) -> Self {
-        Self { io, conn, state: State::Head, carry: Vec::new(), cleared: 0, searched: 0 }
+        Self {
+            io,
+            conn,
+            state: State::Head,
+            carry: Vec::new(),
+            cleared: 0,
+            searched: 0,
+            last_host: LastHost::default(),
+        }
     }
 
     /// The stream, and what was read from it and not handed over: a tunnel's first bytes (B108).
@@ -113,7 +122,8 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     /// Looks for a complete head at the start of `bytes`. `Some`: so many bytes may be handed over (none, if refused).
     fn examine(&mut self, bytes: &[u8]) -> Option<usize> {
         let checked = match head::find_end(bytes, self.searched) {
-            Some(end) => head::check(bytes.get(..end).unwrap_or_default()).map(|head| Some((end, head))),
+            Some(end) => head::check_knowing(bytes.get(..end).unwrap_or_default(), &mut self.last_host)
+                .map(|head| Some((end, head))),
             None => head::check_partial(bytes, self.searched).map(|()| None),
         };
         match checked {

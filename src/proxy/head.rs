@@ -8,16 +8,25 @@
 //! Never here: a socket, a clock, a second and milder try (P33), a panic, or work that grows faster than the bytes given.
 //! The entry points are pure and fuzzed.
 
-use std::str;
+mod bytes;
+#[cfg(test)]
+mod differential;
+mod line;
+#[cfg(test)]
+mod tests;
 
 use http::Version;
-use memchr::{memchr, memchr2};
+use memchr::memchr;
+
+pub(super) use bytes::{is_control, is_token};
 
 use crate::{
     domain::Authority,
-    limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TARGET_BYTES_MAX},
+    limits::{DOMAIN_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TARGET_BYTES_MAX},
     proxy::refusal::Refusal,
 };
+use bytes::value_end;
+use line::RequestLine;
 
 /// What the way of a request needs to know of its head before, and beside, hyper.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,26 +108,24 @@ pub fn check_partial(bytes: &[u8], searched: usize) -> Result<(), Refusal> {
 
 /// The same for a request line without its end.
 fn check_partial_line(line: &[u8], searched: usize) -> Result<(), Refusal> {
-    let blank = memchr(b' ', line);
-    let method = line.get(..blank.unwrap_or(line.len())).unwrap_or_default();
-    let news = line.get(searched..).unwrap_or_default();
-    if let Some(end) = method.get(searched..).and_then(|news| news.iter().position(|&byte| !is_token(byte)))
-        // A CR at the very end may be half of a CRLF, of a line that is none.
-        && (searched + end + 1 != line.len() || line.last() != Some(&b'\r'))
-    {
-        return Err(Refusal::Method);
-    }
-    match news.iter().position(|&byte| byte < b' ' || byte == 0x7f) {
-        Some(at) if news.get(at) == Some(&b'\r') && at + 1 == news.len() => {}
-        Some(at) if news.get(at) == Some(&b'\r') => return Err(Refusal::BareCr),
+    // A CR is fine as long as nothing follows it: so the last byte judged before is judged again.
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let searched = searched.saturating_sub(1).min(line.len());
+    match line.iter().skip(searched).find(|&&byte| byte < b' ' || byte == 0x7f) {
+        Some(b'\r') => return Err(Refusal::BareCr),
         Some(_) => return Err(Refusal::Control),
         None => {}
     }
-    if searched > 0 && searched < line.len() && line.get(searched - 1) == Some(&b'\r') {
-        return Err(Refusal::BareCr);
+    let blank = memchr(b' ', line);
+    if blank == Some(0) {
+        return Err(Refusal::RequestLine);
+    }
+    let method = line.get(..blank.unwrap_or(line.len())).unwrap_or_default();
+    if !method.iter().skip(searched).all(|&byte| is_token(byte)) {
+        return Err(Refusal::Method);
     }
     let target = blank.and_then(|blank| line.get(blank + 1..)).unwrap_or_default();
-    let length = memchr2(b' ', b'\r', target).unwrap_or(target.len());
+    let length = memchr(b' ', target).unwrap_or(target.len());
     if length > TARGET_BYTES_MAX { Err(Refusal::TargetTooLong) } else { Ok(()) }
 }
 
@@ -127,6 +134,11 @@ fn check_partial_line(line: &[u8], searched: usize) -> Result<(), Refusal> {
 ///
 /// One pass, and no memory but for the name that the request is addressed to.
 pub fn check(head: &[u8]) -> Result<Head, Refusal> {
+    check_knowing(head, &mut LastHost::default())
+}
+
+/// The same on a connection that has had requests before, which saves reading the same name again.
+pub fn check_knowing(head: &[u8], last: &mut LastHost) -> Result<Head, Refusal> {
     let line = RequestLine::read(head)?;
     if head.len() > REQUEST_HEAD_BYTES_MAX {
         return Err(Refusal::HeadTooLong);
@@ -152,7 +164,32 @@ pub fn check(head: &[u8]) -> Result<Head, Refusal> {
         fields.note(line.name, line.value)?;
         rest = line.rest;
     }
-    fields.conclude(&line)
+    fields.conclude(&line, last)
+}
+
+/// The `Host` of a connection's last request: nearly always the next one's as well.
+#[derive(Debug, Clone, Default)]
+pub struct LastHost {
+    text: Vec<u8>,
+    authority: Option<Authority>,
+}
+
+impl LastHost {
+    fn read(&mut self, host: &[u8]) -> Result<Authority, Refusal> {
+        if self.text == host
+            && let Some(authority) = &self.authority
+        {
+            return Ok(authority.clone());
+        }
+        let authority = Authority::parse(host).map_err(|_| Refusal::BadHost)?;
+        // Longer ones are no names, and a connection keeps little (B153).
+        if host.len() <= DOMAIN_BYTES_MAX {
+            self.text.clear();
+            self.text.extend_from_slice(host);
+            self.authority = Some(authority.clone());
+        }
+        Ok(authority)
+    }
 }
 
 /// A field line, with what follows it.
@@ -193,125 +230,6 @@ fn blank_in_name(after: &[u8]) -> Refusal {
         [b':', ..] => Refusal::BlankBeforeColon,
         _ => Refusal::FieldName,
     }
-}
-
-/// A request line, with what follows it.
-struct RequestLine<'a> {
-    method: &'a [u8],
-    /// The authority of an absolute target.
-    authority: Option<Authority>,
-    version: Version,
-    rest: &'a [u8],
-}
-
-impl<'a> RequestLine<'a> {
-    /// Reads the line at the start of `head`, at most one empty line before it (P3, P4).
-    fn read(head: &'a [u8]) -> Result<Self, Refusal> {
-        let head = head.strip_prefix(b"\r\n").unwrap_or(head);
-        match head {
-            [0x16, ..] => return Err(Refusal::TlsOnPlainPort),
-            [b'\r', b'\n', ..] => return Err(Refusal::EmptyLines),
-            [b'\n', ..] => return Err(Refusal::BareLf),
-            _ => {}
-        }
-        let end = memchr(b'\n', head).ok_or(Refusal::RequestLine)?;
-        let (line, rest) = head.split_at_checked(end).ok_or(Refusal::RequestLine)?;
-        let rest = rest.get(1..).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").ok_or(Refusal::BareLf)?;
-
-        let (method, after) = split_at_blank(line).ok_or_else(|| fault(line, Refusal::RequestLine))?;
-        if method.is_empty() {
-            return Err(Refusal::RequestLine);
-        }
-        if !method.iter().all(|&byte| is_token(byte)) {
-            return Err(fault(method, Refusal::Method));
-        }
-        let Some((target, version)) = split_at_blank(after) else {
-            // `GET /path` alone is HTTP/0.9 (B52).
-            let is_oldest = method == b"GET" && after.starts_with(b"/");
-            return Err(fault(after, if is_oldest { Refusal::Version } else { Refusal::RequestLine }));
-        };
-        if target.len() > TARGET_BYTES_MAX {
-            return Err(Refusal::TargetTooLong);
-        }
-        let version = match version {
-            b"HTTP/1.1" => Version::HTTP_11,
-            b"HTTP/1.0" => Version::HTTP_10,
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..] if version.iter().all(u8::is_ascii_graphic) => {
-                return Err(Refusal::Version);
-            }
-            _ => return Err(fault(version, Refusal::RequestLine)),
-        };
-        if method == b"CONNECT" || method == b"TRACE" {
-            return Err(fault(target, Refusal::UnservedMethod));
-        }
-        let authority = read_target(method, target)?;
-        Ok(Self { method, authority, version, rest })
-    }
-}
-
-/// The bytes before and after the first blank.
-fn split_at_blank(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (before, after) = bytes.split_at_checked(memchr(b' ', bytes)?)?;
-    Some((before, after.get(1..)?))
-}
-
-/// The more telling of two faults: a control character in `bytes`, else `otherwise`.
-fn fault(bytes: &[u8], otherwise: Refusal) -> Refusal {
-    match bytes.iter().find(|&&byte| byte < b' ' || byte == 0x7f) {
-        Some(b'\r') => Refusal::BareCr,
-        Some(b'\t') | None => otherwise,
-        Some(_) => Refusal::Control,
-    }
-}
-
-/// Judges the target's form (RFC 9112, 3.2; P8, B58, B59, B65) and gives the authority of an absolute one.
-fn read_target(method: &[u8], target: &[u8]) -> Result<Option<Authority>, Refusal> {
-    match target {
-        [b'/', ..] => {
-            check_path(target)?;
-            return Ok(None);
-        }
-        b"*" if method == b"OPTIONS" => return Ok(None),
-        b"*" => return Err(Refusal::Asterisk),
-        _ => {}
-    }
-    // Absolute form: a scheme is letters, digits, "+", "-" and "." up to "://".
-    let colon = memchr(b':', target).ok_or_else(|| fault(target, Refusal::Target))?;
-    let (scheme, after) = target.split_at_checked(colon).ok_or(Refusal::Target)?;
-    let Some(after) = after.strip_prefix(b"://") else { return Err(fault(target, Refusal::Target)) };
-    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
-        let is_scheme = scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte));
-        return Err(if is_scheme && !scheme.is_empty() { Refusal::TargetScheme } else { Refusal::Target });
-    }
-    let end = after.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(after.len());
-    let (authority, path) = after.split_at_checked(end).ok_or(Refusal::Target)?;
-    if memchr(b'@', authority).is_some() {
-        return Err(Refusal::Userinfo);
-    }
-    check_path(path)?;
-    let authority = Authority::parse(authority).map_err(|_| fault(authority, Refusal::Target))?;
-    Ok(Some(authority))
-}
-
-/// Judges path and query: the bytes that the `http` crate takes too, so that the readable page wins over hyper's bare 400
-/// (B162, B258). They pass byte for byte (B57).
-fn check_path(path: &[u8]) -> Result<(), Refusal> {
-    let (mut in_path, mut in_fragment, mut has_high) = (true, false, false);
-    for &byte in path {
-        match class(byte) {
-            Class::Plain => {}
-            Class::Query => in_path = false,
-            Class::Fragment => in_fragment = true,
-            Class::High => has_high = true,
-            Class::Control => return Err(fault(path, Refusal::Target)),
-            _ if in_fragment => {}
-            Class::QueryOnly if !in_path => {}
-            Class::PathOnly if in_path => {}
-            Class::QueryOnly | Class::PathOnly | Class::Fenced => return Err(Refusal::Target),
-        }
-    }
-    if has_high && str::from_utf8(path).is_err() { Err(Refusal::Target) } else { Ok(()) }
 }
 
 /// The fields that decide about framing and the connection.
@@ -361,11 +279,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn conclude(self, line: &RequestLine<'_>) -> Result<Head, Refusal> {
+    fn conclude(self, line: &RequestLine<'_>, last: &mut LastHost) -> Result<Head, Refusal> {
         let is_11 = line.version == Version::HTTP_11;
         let framing = self.framing(is_11)?;
         let host = match self.host {
-            Some(host) => Some(Authority::parse(host).map_err(|_| Refusal::BadHost)?),
+            Some(host) => Some(last.read(host)?),
             None if is_11 => return Err(Refusal::NoHost),
             None => None,
         };
@@ -414,99 +332,4 @@ pub(super) fn read_length(value: &[u8]) -> Option<u64> {
         length = length.checked_mul(10)?.checked_add(digit)?;
     }
     (length <= i64::MAX.unsigned_abs()).then_some(length)
-}
-
-/// What a byte is in a head. One table answers the questions of token, path and value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Fine anywhere in a target.
-    Plain,
-    /// `?`
-    Query,
-    /// `#`
-    Fragment,
-    /// A backtick: fine in a query.
-    QueryOnly,
-    /// A double quote: fine in a path.
-    PathOnly,
-    /// `<` and `>`: fine in a fragment only, which no backend sees.
-    Fenced,
-    /// Bytes from 0x80.
-    High,
-    /// Controls, DEL and the blank: never in a target.
-    Control,
-}
-
-const CLASSES: [Class; 256] = {
-    let mut table = [Class::Plain; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = match byte {
-            0..=0x20 | 0x7f => Class::Control,
-            0x80.. => Class::High,
-            0x22 => Class::PathOnly,
-            0x23 => Class::Fragment,
-            0x3f => Class::Query,
-            0x3c | 0x3e => Class::Fenced,
-            0x60 => Class::QueryOnly,
-            _ => Class::Plain,
-        };
-        byte += 1;
-    }
-    table
-};
-
-fn class(byte: u8) -> Class {
-    CLASSES[usize::from(byte)]
-}
-
-const TOKENS: [bool; 256] = {
-    let mut table = [false; 256];
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < others.len() {
-        table[others[at] as usize] = true;
-        at += 1;
-    }
-    let mut byte: u8 = 0;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric() {
-            table[byte as usize] = true;
-        }
-        byte += 1;
-    }
-    table
-};
-
-/// Whether a token can have this byte (RFC 9110, 5.6.2).
-pub(super) fn is_token(byte: u8) -> bool {
-    TOKENS[usize::from(byte)]
-}
-
-/// Where a field's value ends: the index of the first control character but HTAB. Bytes from 0x80 pass (P6).
-fn value_end(bytes: &[u8]) -> usize {
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (at, word) in words.iter().enumerate() {
-        if has_control(u64::from_le_bytes(*word))
-            && let Some(offset) = word.iter().position(|&byte| is_control(byte))
-        {
-            return at * 8 + offset;
-        }
-    }
-    words.len() * 8 + tail.iter().position(|&byte| is_control(byte)).unwrap_or(tail.len())
-}
-
-/// A control character that no field value can have.
-pub(super) fn is_control(byte: u8) -> bool {
-    (byte < b' ' && byte != b'\t') || byte == 0x7f
-}
-
-/// Whether one of eight bytes is below 0x20, or DEL.
-fn has_control(word: u64) -> bool {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = ONES << 7;
-    let below_blank = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-    let not_del = word ^ (ONES * 0x7f);
-    let del = not_del.wrapping_sub(ONES) & !not_del & HIGHS;
-    (below_blank | del) != 0
 }

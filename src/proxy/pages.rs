@@ -378,3 +378,6 @@ fn quote(text: &str) -> String {
     }
     quoted
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,21 @@
 //! The real program, driven by real clients and backends.
+//!
+//! `rig` starts what a test needs (the daemon, backends, clients, load) and ends it; each other module is a topic. The tests
+//! wait for events with deadlines, never for time to pass, and every port is chosen by the kernel.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod backends;
 mod cli;
+mod clients;
+mod commands;
+mod crashes;
+mod deploys;
+mod disk;
+mod local;
+mod rig;
+mod scale;
 mod service;
+mod stop;
+mod streams;
+mod takeover;

@@ -168,12 +168,10 @@ pub fn origin_form(target: Uri) -> Uri {
     if target.authority().is_none() && target.scheme().is_none() {
         return target;
     }
-    let path = match target.path_and_query() {
-        Some(path) if path.as_str().starts_with('?') => PathAndQuery::try_from(format!("/{path}")).ok(),
-        Some(path) => Some(path.clone()),
-        None => None,
-    };
-    path.map(Uri::from).unwrap_or_default()
+    // Made anew: the path may be empty within (`http://a.com#b`), and would be written so.
+    let path = target.path_and_query().map_or("/", PathAndQuery::as_str);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    PathAndQuery::try_from(format!("{slash}{path}")).map(Uri::from).unwrap_or_default()
 }
 
 /// Applies the rules of the way to the backend, in their order (B76). What the caller then sends is HTTP/1.1 with
@@ -329,3 +327,6 @@ fn set_framing(headers: &mut HeaderMap, method: &Method, body: Body) {
         headers.remove(TRAILER);
     }
 }
+
+#[cfg(test)]
+mod tests;

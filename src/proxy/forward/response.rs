@@ -207,3 +207,6 @@ pub fn clean_response(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,9 +240,9 @@ impl Supervisor {
         }
         let mut server = server;
         match Journal::open(self.disk.clone()) {
-            Ok((journal, _, recovery)) => {
+            Ok((journal, saved, recovery)) => {
                 report(&recovery);
-                server.restore(Box::new(journal));
+                server.restore(Box::new(journal), &saved);
                 self.pen = Pen::Ours(start_control(*server, &self.sockets)?);
                 tracing::info!(target: "hotcore::service", "reads commands again");
             }
