@@ -193,6 +193,8 @@ pub const SOCKETS_PER_KIND_MAX: usize = 16;
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// The line that `systemctl status` shows is renewed this often at most.
 pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
+/// Workers that have not ended so long after their time is over are left behind: the process ends anyway.
+pub const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
 pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// A second `serve` tries this long to reach the one that holds the state folder (B198).

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod backends;
 mod control;
 mod front;
-mod house;
-mod backends;
-mod front;
 mod holding;
+mod house;
 mod pooling;
 mod proxy;
 mod responses;
+mod service;
 mod trailers;
 mod upgrades;
 mod workers;
