@@ -206,7 +206,6 @@ impl Drop for Answer {
             {
                 access.left = true;
             }
-            access.write();
         }
         self.conn.answer_ends(Instant::now());
     }

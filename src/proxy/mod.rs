@@ -13,6 +13,7 @@ mod body;
 mod connection;
 mod exchange;
 mod guard;
+mod patience;
 mod progress;
 mod tunnel;
 mod upstream;
@@ -52,6 +53,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use self::patience::Patience;
 use self::{
     connection::{Conn, ConnStream},
     exchange::Exchange,
@@ -60,7 +62,7 @@ use self::{
     upstream::{Holds, Tunnel, Upstreams},
 };
 use crate::{
-    limits::{LINGER, LINGER_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
+    limits::{LINGER_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
     routes::Table,
 };
 
@@ -73,6 +75,8 @@ pub struct ProxyConfig {
     pub own_ports: Vec<u16>,
     /// Write one record for each request.
     pub access_log: bool,
+    /// How long clients are waited for.
+    pub patience: Patience,
     /// The counters of all workers.
     pub totals: Arc<ProxyTotals>,
 }
@@ -128,6 +132,7 @@ pub struct Proxy {
     table: Table,
     own_ports: HashSet<u16>,
     access_log: bool,
+    patience: Patience,
     via: Via,
     totals: Arc<ProxyTotals>,
     upstreams: Rc<Upstreams>,
@@ -154,6 +159,7 @@ impl Proxy {
             table: config.table,
             own_ports: config.own_ports.into_iter().collect(),
             access_log: config.access_log,
+            patience: config.patience,
             via: config.totals.via.clone(),
             upstreams: Rc::new(Upstreams::default()),
             holds: Rc::new(Holds::new(config.totals.held.clone())),
@@ -188,7 +194,7 @@ impl Proxy {
     /// Keeps the time limits; the worker calls it every [`SWEEP`](crate::limits::SWEEP).
     pub fn sweep(&self, now: Instant) {
         for conn in self.connections.borrow().values() {
-            conn.sweep(now);
+            conn.sweep(now, &self.patience);
         }
         self.upstreams.sweep(now);
     }
@@ -281,7 +287,7 @@ impl Proxy {
             return self.tunnel(conn, seat, stream, first, tunnel).await;
         }
         match done {
-            Ok(()) if guard.may_have_unread_input() => linger(guard).await,
+            Ok(()) if guard.may_have_unread_input() => linger(guard, self.patience.linger).await,
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
@@ -311,7 +317,7 @@ impl fmt::Debug for Proxy {
 
 /// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
 /// what still comes for a moment, then close (B98, RFC 9112, 9.6).
-async fn linger(guard: Guard<ConnStream>) {
+async fn linger(guard: Guard<ConnStream>, time: Duration) {
     let (mut stream, _) = guard.into_parts();
     let discard = async {
         if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
@@ -326,7 +332,7 @@ async fn linger(guard: Guard<ConnStream>) {
             }
         }
     };
-    let _ = timeout(LINGER, discard).await;
+    let _ = timeout(time, discard).await;
 }
 
 /// A connection's place in its worker's list; gone when dropped, also by a panic.

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod control;
+mod framing;
 mod front;
 mod house;
+mod names;
 mod proxy;
+mod recorder;
