@@ -200,12 +200,11 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(mut access) = self.access.take() {
-            if let Source::Relay(relay) = &self.source
-                && relay.lease.is_some()
-            {
-                access.left = true;
-            }
+        if let Some(access) = &mut self.access
+            && let Source::Relay(relay) = &self.source
+            && relay.lease.is_some()
+        {
+            access.left = true;
         }
         self.conn.answer_ends(Instant::now());
     }

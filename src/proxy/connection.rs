@@ -58,6 +58,8 @@ pub(crate) struct Conn {
     /// No further request is read: an idle connection ends now.
     closing: Cell<bool>,
     killed: Cell<bool>,
+    /// Nobody reads from the socket: that the client leaves must be seen otherwise.
+    unread: Cell<bool>,
     /// hotcore waits for bytes of the request body.
     awaiting_body: Cell<bool>,
     /// hotcore waits for the client to take bytes.
@@ -84,6 +86,7 @@ impl Conn {
             last: Cell::new(false),
             closing: Cell::new(false),
             killed: Cell::new(false),
+            unread: Cell::new(false),
             awaiting_body: Cell::new(false),
             writing: Cell::new(false),
             retry: Cell::new(false),
@@ -131,6 +134,7 @@ impl Conn {
         self.persistent.set(head.persistent);
         *self.head.borrow_mut() = Some(head);
         self.answered.set(false);
+        self.unread.set(false);
         self.awaiting_body.set(false);
         self.input.set(Progress::default());
         self.output.set(Progress::default());
@@ -141,7 +145,19 @@ impl Conn {
         self.enter(Phase::Answering, now);
         self.persistent.set(false);
         self.answered.set(false);
+        self.unread.set(false);
         self.awaiting_body.set(false);
+    }
+
+    /// Whether bytes may lie on the socket that nobody reads now: the rest of a body, or what has no room here. The server
+    /// reads a body only as far as somebody takes it.
+    pub(crate) fn leave_unread(&self, is_unread: bool) {
+        self.unread.set(is_unread);
+    }
+
+    /// Whether [`Conn::gone`] is the only way to see that the client leaves the present request.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.unread.get() && self.is_answering()
     }
 
     /// Whether hotcore now waits for bytes of the request body; only then does the client's clock run (B136, B142).

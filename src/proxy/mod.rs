@@ -32,7 +32,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{
         Arc,
@@ -263,21 +263,7 @@ impl Proxy {
             async move { exchange.answer(request).await }
         });
         let mut http = self.http1.serve_connection(TokioIo::new(guard), service);
-        let done = poll_fn(|cx| {
-            conn.attach(cx.waker());
-            if conn.is_killed() {
-                return Poll::Ready(None);
-            }
-            // A bug met by one connection ends that connection alone (B212).
-            catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx))).map_or_else(
-                |_| {
-                    self.totals.panics.fetch_add(1, Ordering::Relaxed);
-                    Poll::Ready(None)
-                },
-                |polled| polled.map(Some),
-            )
-        })
-        .await;
+        let done = self.drive(&conn, &mut http).await;
         let Some(done) = done else { return };
         let parts = http.into_parts();
         let guard = parts.io.into_inner();
@@ -291,6 +277,38 @@ impl Proxy {
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
+    }
+
+    /// Drives a connection's HTTP to its end; `None` when it was given up.
+    async fn drive<F: Future + Unpin>(&self, conn: &Conn, http: &mut F) -> Option<F::Output> {
+        let mut gone = pin!(None);
+        let mut watched = None;
+        poll_fn(|cx| {
+            conn.attach(cx.waker());
+            if conn.is_killed() {
+                return Poll::Ready(None);
+            }
+            // A bug met by one connection ends that connection alone (B212).
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *http).poll(cx))) {
+                Ok(Poll::Ready(done)) => return Poll::Ready(Some(done)),
+                Ok(Poll::Pending) => {}
+                Err(_) => {
+                    self.totals.panics.fetch_add(1, Ordering::Relaxed);
+                    return Poll::Ready(None);
+                }
+            }
+            // While nobody reads from the socket, only the poller tells that the client has left (B74, B75, B247).
+            let watch = conn.needs_watch().then(|| conn.is_persistent());
+            if watch != watched {
+                gone.set(watch.map(|_| conn.gone()));
+                watched = watch;
+            }
+            match gone.as_mut().as_pin_mut() {
+                Some(gone) => gone.poll(cx).map(|()| None),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 
     async fn tunnel(&self, conn: Rc<Conn>, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
