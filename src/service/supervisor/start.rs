@@ -15,6 +15,7 @@ use super::{
 use crate::{
     control::{Server, ServerConfig},
     limits,
+    proxy::Patience,
     routes::{
         Disk, Lock, TableWriter,
         journal::{Journal, Loaded},
@@ -152,8 +153,14 @@ fn start_workers(
 ) -> Result<Workers, ServiceError> {
     let failed = |source| ServiceError::Start { what: "the workers", source };
     let Sockets { http, https, .. } = sockets.try_clone().map_err(failed)?;
-    let config =
-        WorkerConfig { count, table: writer.table(), own_ports: sockets.own_ports(), access_log: settings.access_log };
+    let config = WorkerConfig {
+        count,
+        table: writer.table(),
+        own_ports: sockets.own_ports(),
+        access_log: settings.access_log,
+        patience: Patience::default(),
+        connections_max: None,
+    };
     Workers::start(config, Listeners { http, https }).map_err(failed)
 }
 
