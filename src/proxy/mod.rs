@@ -154,7 +154,10 @@ impl Proxy {
     pub fn new(config: ProxyConfig) -> Self {
         let mut http1 = http1::Builder::new();
         // The guard's limits lie below the library's, so that our readable page wins over a bare one (B162).
-        http1.max_headers(REQUEST_FIELDS_MAX).max_buf_size(REQUEST_HEAD_BYTES_MAX + 8 * 1024).half_close(false);
+        const ABOVE: usize = REQUEST_HEAD_BYTES_MAX + 8 * 1024;
+        http1.max_headers(REQUEST_FIELDS_MAX).max_buf_size(ABOVE).half_close(false);
+        // This one counts for trailers too, whose limit would else be met one byte before ours.
+        http1.max_header_size(ABOVE);
         Self {
             table: config.table,
             own_ports: config.own_ports.into_iter().collect(),

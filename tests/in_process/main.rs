@@ -7,6 +7,7 @@ mod control;
 mod framing;
 mod front;
 mod house;
+mod limits;
 mod names;
 mod proxy;
 mod recorder;
