@@ -224,13 +224,11 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(mut access) = self.access.take() {
-            if let Source::Relay(relay) = &self.source
-                && relay.lease.is_some()
-            {
-                access.left = true;
-            }
-            access.write();
+        if let Some(access) = &mut self.access
+            && let Source::Relay(relay) = &self.source
+            && relay.lease.is_some()
+        {
+            access.left = true;
         }
         if let Source::Relay(relay) = &mut self.source {
             relay.cut(&self.conn);

@@ -21,8 +21,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{head::Head, pages::Problem, progress::Progress};
-use crate::limits::{FRESH_GRACE, HEAD_WAIT, KEEP_ALIVE, SWEEP};
+use super::{head::Head, pages::Problem, patience::Patience, progress::Progress};
+use crate::limits::FRESH_GRACE;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,10 +62,14 @@ pub(crate) struct Conn {
     /// The service stops: a fresh connection does not wait for its request for long.
     stopping: Cell<bool>,
     killed: Cell<bool>,
+    /// Nobody reads from the socket: that the client leaves must be seen otherwise.
+    unread: Cell<bool>,
     /// hotcore waits for bytes of the request body.
     awaiting_body: Cell<bool>,
     /// hotcore waits for the client to take bytes.
     writing: Cell<bool>,
+    /// The socket is to be offered bytes although it has not asked for them.
+    retry: Cell<bool>,
     input: Cell<Progress>,
     output: Cell<Progress>,
 }
@@ -87,8 +91,10 @@ impl Conn {
             closing: Cell::new(false),
             stopping: Cell::new(false),
             killed: Cell::new(false),
+            unread: Cell::new(false),
             awaiting_body: Cell::new(false),
             writing: Cell::new(false),
+            retry: Cell::new(false),
             input: Cell::new(Progress::default()),
             output: Cell::new(Progress::default()),
         }
@@ -133,8 +139,10 @@ impl Conn {
         self.persistent.set(head.persistent);
         *self.head.borrow_mut() = Some(head);
         self.answered.set(false);
+        self.unread.set(false);
         self.awaiting_body.set(false);
         self.input.set(Progress::default());
+        self.output.set(Progress::default());
     }
 
     /// A refused request is to be answered; there is no head.
@@ -142,7 +150,19 @@ impl Conn {
         self.enter(Phase::Answering, now);
         self.persistent.set(false);
         self.answered.set(false);
+        self.unread.set(false);
         self.awaiting_body.set(false);
+    }
+
+    /// Whether bytes may lie on the socket that nobody reads now: the rest of a body, or what has no room here. The server
+    /// reads a body only as far as somebody takes it.
+    pub(crate) fn leave_unread(&self, is_unread: bool) {
+        self.unread.set(is_unread);
+    }
+
+    /// Whether [`Conn::gone`] is the only way to see that the client leaves the present request.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.unread.get() && self.is_answering()
     }
 
     /// Whether hotcore now waits for bytes of the request body; only then does the client's clock run (B136, B142).
@@ -153,6 +173,11 @@ impl Conn {
     /// What the guard found in the head of the present request, once.
     pub(crate) fn take_head(&self) -> Option<Head> {
         self.head.borrow_mut().take()
+    }
+
+    /// Whether the present request has a head; it has none when it was refused.
+    pub(crate) fn has_head(&self) -> bool {
+        self.head.borrow().is_some()
     }
 
     /// Whether the client keeps the connection after the present request.
@@ -273,20 +298,28 @@ impl Conn {
         let _ = self.stream.ready(interest).await;
     }
 
-    /// Looks at the time limits; called by the worker every [`SWEEP`].
-    pub(crate) fn sweep(&self, now: Instant) {
-        if self.writing.get() && tick(&self.output) {
-            tracing::debug!(client = %self.peer, "client does not read, connection ended");
-            self.reset_on_close();
-            self.kill();
-            return;
+    /// Looks at the time limits; called by the worker every [`SWEEP`](crate::limits::SWEEP).
+    pub(crate) fn sweep(&self, now: Instant, patience: &Patience) {
+        if self.writing.get() {
+            if tick(&self.output, patience) {
+                tracing::debug!(client = %self.peer, "client does not read, connection ended");
+                self.reset_on_close();
+                self.kill();
+                return;
+            }
+            self.retry.set(true);
+            self.wake();
+            if self.phase.get() == Phase::Idle {
+                // The last byte of the answer has not left yet (B133).
+                self.since.set(now);
+            }
         }
         let age = now.saturating_duration_since(self.since.get());
         match self.phase.get() {
-            Phase::Fresh if age >= HEAD_WAIT || self.stopping.get() && age >= FRESH_GRACE => self.close(),
-            Phase::Idle if age >= KEEP_ALIVE => self.close(),
-            Phase::Head if age >= HEAD_WAIT && !self.is_refused() => self.time_out(Problem::HeadTimeout),
-            Phase::Answering if self.awaiting_body.get() && !self.answered.get() && tick(&self.input) => {
+            Phase::Fresh if age >= patience.head || self.stopping.get() && age >= FRESH_GRACE => self.close(),
+            Phase::Idle if age >= patience.keep_alive => self.close(),
+            Phase::Head if age >= patience.head && !self.is_refused() => self.time_out(Problem::HeadTimeout),
+            Phase::Answering if self.awaiting_body.get() && !self.answered.get() && tick(&self.input, patience) => {
                 self.time_out(Problem::BodyTimeout)
             }
             _ => {}
@@ -300,9 +333,9 @@ impl Conn {
 }
 
 /// One sweep's worth of waiting. True when the client is too slow.
-fn tick(progress: &Cell<Progress>) -> bool {
+fn tick(progress: &Cell<Progress>, patience: &Patience) -> bool {
     let mut value = progress.get();
-    let stalled = value.wait(SWEEP);
+    let stalled = value.wait(patience);
     progress.set(value);
     stalled
 }
@@ -339,7 +372,9 @@ impl AsyncRead for ConnStream {
                 (None, Err(error)) => return Poll::Ready(Err(error)),
             };
             buf.advance(bytes);
-            count(&conn.input, bytes);
+            if conn.awaiting_body.get() {
+                count(&conn.input, bytes);
+            }
             return Poll::Ready(Ok(()));
         }
     }
@@ -350,19 +385,33 @@ fn recv_nonblocking(stream: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
 }
 
 impl ConnStream {
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_send(&self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let conn = &*self.0;
         loop {
+            let has_waited = conn.writing.get();
             let polled = conn.stream.poll_write_ready(cx);
             conn.writing.set(polled.is_pending());
-            ready!(polled)?;
-            match send(&conn.stream) {
+            let sent = match polled {
+                Poll::Ready(ready) => {
+                    ready?;
+                    match bufs {
+                        [buf] => conn.stream.try_write(buf),
+                        _ => conn.stream.try_write_vectored(bufs),
+                    }
+                }
+                // The kernel asks for bytes only when a third of its buffer is free, which a slow client may need minutes for.
+                // Offered some at every sweep, it shows whether the client takes any (B137).
+                Poll::Pending if conn.retry.take() => match SockRef::from(&conn.stream).send_vectored(bufs) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                    sent => sent,
+                },
+                Poll::Pending => return Poll::Pending,
+            };
+            match sent {
                 Ok(bytes) => {
-                    count(&conn.output, bytes);
+                    if has_waited {
+                        count(&conn.output, bytes);
+                    }
                     return Poll::Ready(Ok(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -374,7 +423,7 @@ impl ConnStream {
 
 impl AsyncWrite for ConnStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream| stream.try_write(bytes))
+        self.poll_send(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -382,7 +431,7 @@ impl AsyncWrite for ConnStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream| stream.try_write_vectored(bufs))
+        self.poll_send(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

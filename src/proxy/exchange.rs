@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -87,19 +87,16 @@ impl Exchange {
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(header::ACCEPT).cloned();
         let mut access = self.proxy.access_log.then(|| Box::new(self.access(&parts)));
-        match self.try_answer(parts, body, &mut access).await {
+        let upload = Upload::new((!body.is_end_stream()).then_some(body));
+        let state = upload.state();
+        match self.try_answer(parts, upload, &mut access).await {
             Ok(response) => Ok(response),
-            Err(Failure::Options) => Ok(self.own(pages::options_answer(), access)),
-            Err(Failure::Gone) => {
-                if let Some(access) = access {
-                    access.write();
-                }
-                Err(Gone)
-            }
+            Err(Failure::Options) => Ok(self.own(pages::options_answer(), &state, access)),
+            Err(Failure::Gone) => Err(Gone),
             Err(Failure::Page(problem)) => {
                 // A refusal that the guard or the sweep noted meanwhile is the cause of what went wrong here.
                 let problem = self.conn.take_refusal().unwrap_or(problem);
-                Ok(self.own(pages::answer(&problem, accept.as_ref()), access))
+                Ok(self.own(pages::answer(&problem, accept.as_ref()), &state, access))
             }
         }
     }
@@ -107,7 +104,7 @@ impl Exchange {
     async fn try_answer(
         &self,
         mut parts: request::Parts,
-        body: Incoming,
+        upload: Upload,
         access: &mut Option<Box<Access>>,
     ) -> Result<Response<Answer>, Failure> {
         if let Some(problem) = self.conn.take_refusal() {
@@ -118,7 +115,6 @@ impl Exchange {
         let sending = self.prepare(&mut parts, &head, &rule)?;
 
         let (method, version) = (parts.method.clone(), head.version);
-        let upload = Upload::new((!matches!(head.framing, Framing::None | Framing::Length(0))).then_some(body));
         let state = upload.state();
         let request = Request::from_parts(parts, upload);
         let (response, lease, rule) = self.send(rule, request, &state).await?;
@@ -346,7 +342,7 @@ impl Exchange {
         parts.version = Version::HTTP_11;
         self.conn.answer_begins();
         if framing == ResponseFraming::Tunnel {
-            self.tunnel.set(Some(lease.into_tunnel()));
+            self.tunnel.set(lease.into_tunnel());
             let answer = Answer::page(Bytes::new(), self.conn.clone(), with_status(access, parts.status));
             return Ok(Response::from_parts(parts, answer));
         }
@@ -362,10 +358,11 @@ impl Exchange {
     }
 
     /// An answer of our own; the server leaves its body out for HEAD.
-    fn own(&self, response: Response<Bytes>, access: Option<Box<Access>>) -> Response<Answer> {
+    fn own(&self, response: Response<Bytes>, upload: &UploadState, access: Option<Box<Access>>) -> Response<Answer> {
         self.conn.answer_begins();
         let (mut parts, page) = response.into_parts();
-        if self.conn.is_last() {
+        // What is left of an upload is never read as a request (B161, P19).
+        if self.conn.is_last() || !upload.complete.get() {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let answer = Answer::page(page, self.conn.clone(), with_status(access, parts.status));
@@ -373,6 +370,9 @@ impl Exchange {
     }
 
     fn access(&self, parts: &request::Parts) -> Access {
+        if !self.conn.has_head() {
+            return Access::refused(self.conn.peer());
+        }
         Access::new(self.conn.peer(), parts.method.clone(), &name_as_written(parts), &parts.uri)
     }
 }

@@ -150,6 +150,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
             Framing::Chunked => State::Chunked(Box::default()),
         };
         self.conn.request_begins(head, Instant::now());
+        self.conn.leave_unread(!matches!(self.state, State::Head));
     }
 
     /// How many of `bytes` belong to the present body. A violation is noted and nothing more is handed over (B47).
@@ -211,18 +212,22 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 
     /// While an answer is pending: the client may leave (B75) or send its next request, which waits here, bounded.
     fn poll_watch(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.conn.leave_unread(false);
         while self.carry.len() < RELAY_BYTES_MAX {
             let start = buf.filled().len();
             ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
             let fresh = buf.filled().get(start..).unwrap_or_default();
             if fresh.is_empty() {
-                let persistent = self.conn.is_persistent();
+                if self.conn.is_persistent() {
+                    return Poll::Ready(Ok(()));
+                }
                 // A script's `Connection: close` request is answered although its sending side has ended.
-                return if persistent { Poll::Ready(Ok(())) } else { Poll::Pending };
+                break;
             }
             self.carry.extend_from_slice(fresh);
             buf.set_filled(start);
         }
+        self.conn.leave_unread(true);
         Poll::Pending
     }
 

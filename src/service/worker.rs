@@ -28,8 +28,8 @@ use tokio::{
 };
 
 use crate::{
-    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED, SWEEP},
-    proxy::{Proxy, ProxyConfig, ProxyTotals},
+    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED},
+    proxy::{Patience, Proxy, ProxyConfig, ProxyTotals},
     routes::Table,
 };
 
@@ -44,6 +44,10 @@ pub struct WorkerConfig {
     pub own_ports: Vec<u16>,
     /// Write one record for each request, target `hotcore::access`.
     pub access_log: bool,
+    /// How long clients are waited for.
+    pub patience: Patience,
+    /// Client connections of all workers together; `None`: as many as descriptors allow (B154).
+    pub connections_max: Option<usize>,
 }
 
 /// The listening sockets of the data plane, non-blocking.
@@ -115,7 +119,7 @@ impl Workers {
         let totals = Arc::new(ProxyTotals::default());
         let (inboxes, mut mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let inboxes: Arc<[Inbox]> = inboxes.into();
-        let connections_max = connections_max();
+        let connections_max = config.connections_max.unwrap_or_else(connections_max);
         for index in (0..count).rev() {
             let mut own = Vec::with_capacity(listeners.http.len());
             for listener in &listeners.http {
@@ -129,6 +133,7 @@ impl Workers {
                     table: config.table.clone(),
                     own_ports: config.own_ports.clone(),
                     access_log: config.access_log,
+                    patience: config.patience,
                     totals: totals.clone(),
                 },
                 phases: phases.clone(),
@@ -225,9 +230,10 @@ impl Worker {
 
     async fn work(self) -> io::Result<()> {
         let Self { index, listeners, proxy, mut phases, seats, totals, inboxes, mut mail, connections_max } = self;
+        let every = proxy.patience.sweep;
         let proxy = Rc::new(Proxy::new(proxy));
         let place = Rc::new(Place { index, seats, totals, inboxes, connections_max, stopped: Cell::new(false) });
-        let mut keeping_time = spawn_local(sweep(proxy.clone(), place.clone()));
+        let mut keeping_time = spawn_local(sweep(proxy.clone(), place.clone(), every));
 
         let drain = loop {
             match *phases.borrow_and_update() {
@@ -323,8 +329,8 @@ impl Place {
 }
 
 /// Keeps time: the limits of all connections, and the heartbeat.
-async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>) {
-    let mut ticks = interval(SWEEP);
+async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>, every: Duration) {
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !place.stopped.get() {
         ticks.tick().await;

@@ -13,6 +13,7 @@ use std::{
 
 use hotcore::{
     domain::Domain,
+    proxy::Patience,
     routes::{Port, TableWriter},
     service::worker::{Drain, Listeners, WorkerConfig, Workers},
 };
@@ -41,8 +42,14 @@ impl Front {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let rules = TableWriter::new();
-        let mut config =
-            WorkerConfig { count: 1, table: rules.table(), own_ports: vec![address.port()], access_log: false };
+        let mut config = WorkerConfig {
+            count: 1,
+            table: rules.table(),
+            own_ports: vec![address.port()],
+            access_log: false,
+            patience: Patience::default(),
+            connections_max: None,
+        };
         change(&mut config);
         let workers = Workers::start(config, Listeners { http: vec![listener], https: Vec::new() }).unwrap();
         workers.accept();

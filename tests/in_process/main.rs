@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backends;
+mod clients;
 mod control;
+mod framing;
 mod front;
 mod holding;
 mod house;
+mod limits;
+mod names;
 mod pooling;
 mod proxy;
+mod recorder;
 mod responses;
 mod service;
 mod trailers;

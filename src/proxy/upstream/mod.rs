@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header::UPGRADE};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -81,6 +81,8 @@ pub(crate) struct Lease {
     link: Link,
     port: Port,
     family: Family,
+    /// Where the stream comes out after a 101, if one was asked for.
+    parts: Option<oneshot::Receiver<(UpstreamStream, Bytes)>>,
     /// Whether the connection has carried a request before: one that the probe has made has not, although it lay in the pool.
     pub(crate) reused: bool,
 }
@@ -110,7 +112,7 @@ impl Upstreams {
             // Readable or closed while idle means dead: the task that drives it has seen so (B34).
             if link.sender.is_ready() && Instant::now() < expires {
                 let reused = link.used;
-                return Some(Lease { upstreams: self.clone(), link, port, family, reused });
+                return Some(Lease { upstreams: self.clone(), link, port, family, parts: None, reused });
             }
         }
         None
@@ -162,7 +164,7 @@ impl Upstreams {
             }
         });
         let link = Link { sender, observed, task: task.abort_handle(), used: false, idle_life: UPSTREAM_IDLE };
-        Ok(Lease { upstreams: self.clone(), link, port, family, reused: false })
+        Ok(Lease { upstreams: self.clone(), link, port, family, parts: None, reused: false })
     }
 
     fn family(&self, port: Port) -> Family {
@@ -215,6 +217,7 @@ impl Lease {
         if link.sender.is_closed() || link.idle_life.is_zero() {
             return;
         }
+        *link.observed.tunnel.borrow_mut() = None;
         let expires = Instant::now() + link.idle_life;
         let mut idle = upstreams.idle.borrow_mut();
         let list = idle.entry((port, family)).or_default();
@@ -224,11 +227,10 @@ impl Lease {
         list.push(Idle { link, expires });
     }
 
-    /// The backend's side of a tunnel, once the library has let go of it: the stream, and what came with the 101.
-    pub(crate) fn into_tunnel(self) -> Tunnel {
-        let (sender, receiver) = oneshot::channel();
-        *self.link.observed.tunnel.borrow_mut() = Some(sender);
-        Tunnel { parts: receiver, lease: self }
+    /// The backend's side of a tunnel, once the library has let go of it: the stream, and what came with the 101. `None` if no
+    /// upgrade was asked for.
+    pub(crate) fn into_tunnel(mut self) -> Option<Tunnel> {
+        Some(Tunnel { parts: self.parts.take()?, lease: self })
     }
 }
 

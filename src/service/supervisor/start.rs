@@ -15,6 +15,7 @@ use super::{
 use crate::{
     control::{Server, ServerConfig},
     limits,
+    proxy::Patience,
     routes::{
         Disk, Lock, Table,
         journal::{Journal, Loaded},
@@ -145,7 +146,14 @@ impl Supervisor {
 fn start_workers(settings: &Settings, sockets: &Sockets, count: usize, table: Table) -> Result<Workers, ServiceError> {
     let failed = |source| ServiceError::Start { what: "the workers", source };
     let Sockets { http, https, .. } = sockets.try_clone().map_err(failed)?;
-    let config = WorkerConfig { count, table, own_ports: sockets.own_ports(), access_log: settings.access_log };
+    let config = WorkerConfig {
+        count,
+        table,
+        own_ports: sockets.own_ports(),
+        access_log: settings.access_log,
+        patience: Patience::default(),
+        connections_max: None,
+    };
     Workers::start(config, Listeners { http, https }).map_err(failed)
 }
 
