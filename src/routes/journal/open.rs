@@ -91,7 +91,8 @@ impl Loaded {
 impl<S: Storage> Journal<S> {
     /// Opens the folder's journal. The caller holds its [`Lock`](crate::routes::Lock).
     pub fn open(storage: S) -> Result<(Self, TableWriter, Recovery), OpenError> {
-        Self::open_after(Loaded::read(&storage)?, storage)
+        let (found, rules) = Found::read(&storage)?;
+        Ok(Self::start(storage, found, TableWriter::from_rules(rules)))
     }
 
     /// Opens the journal after an earlier reading, and reads only what was added since, where that is possible. Readers of
@@ -114,12 +115,16 @@ impl<S: Storage> Journal<S> {
                 found
             }
         };
+        Ok(Self::start(storage, found, writer))
+    }
+
+    fn start(storage: S, found: Found, writer: TableWriter) -> (Self, TableWriter, Recovery) {
         let mut recovery =
             Recovery { rules: writer.table().len(), problems: found.problems.clone(), ..Recovery::default() };
         let journal = Self::take_pen(storage, found, &writer.table(), &mut recovery);
         let kept = Files::list(&journal.storage).map(|files| files.kept).unwrap_or_default();
         recovery.kept_aside = kept.iter().map(|(_, name)| journal.storage.location(name)).collect();
-        Ok((journal, writer, recovery))
+        (journal, writer, recovery)
     }
 
     /// Makes the folder ready for the first batch. Whatever fails here is tried again with that batch.
@@ -278,10 +283,9 @@ impl Found {
             let whole = replay.log(&name, &bytes).map_err(|newer| newer_at(storage, newer))?;
             found.logs.push(LogRead::new(generation, &bytes, whole));
         }
-        found.last = replay.last();
-        found.damaged = replay.damaged().to_vec();
-        found.problems = replay.problems().to_vec();
-        Ok((found, replay.into_rules()))
+        let outcome = replay.finish();
+        (found.last, found.damaged, found.problems) = (outcome.last, outcome.damaged, outcome.problems);
+        Ok((found, outcome.rules))
     }
 
     /// Reads what was added since, where the last log that was read is still the beginning of what there is.
@@ -314,7 +318,8 @@ impl Found {
             };
             logs.push(LogRead::new(log, &bytes, end));
         }
-        if !replay.damaged().is_empty() {
+        let outcome = replay.finish_changes();
+        if outcome.rewound || !outcome.damaged.is_empty() {
             return Ok(None);
         }
         // The earlier logs that still count were whole; only the last one of them was looked at again.
@@ -325,9 +330,9 @@ impl Found {
             let snapshot = files.snapshot.map(|generation| read(storage, &snapshot_name(generation))).transpose()?;
             self.snapshot_bytes = snapshot.map_or(0, |bytes| bytes.len() as u64);
         }
-        self.last = replay.last();
+        self.last = outcome.last;
         self.files = files;
-        Ok(Some((self, replay.changes().collect())))
+        Ok(Some((self, outcome.changes)))
     }
 }
 
