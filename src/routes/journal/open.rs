@@ -146,12 +146,32 @@ impl<S: Storage> Journal<S> {
             buffer: Vec::new(),
         };
         if journal.damaged.is_empty() {
-            files.sweep(&journal.storage);
+            journal.sweep_leftovers(&files, recovery);
             journal.follow(&logs, recovery);
         } else {
             journal.heal(table, recovery);
         }
         journal
+    }
+
+    /// Takes away what a crash left of an earlier compaction, but not a damaged file that it left of an earlier mending.
+    fn sweep_leftovers(&self, files: &Files, recovery: &mut Recovery) {
+        let mut damaged = Vec::new();
+        for name in &files.leftovers {
+            if let Ok(bytes) = self.storage.read(name) {
+                let outcome = Replay::of_one(name, &bytes).finish();
+                damaged.extend(outcome.damaged);
+                recovery.problems.extend(outcome.problems);
+            }
+        }
+        self.sweep(&damaged, recovery);
+    }
+
+    fn sweep(&self, damaged: &[String], recovery: &mut Recovery) {
+        for name in compaction::sweep(&self.storage, damaged) {
+            let kept = self.storage.location(&name);
+            recovery.problems.push(format!("the damaged file is kept as {}", kept.display()));
+        }
     }
 
     /// Finishes the logs that were read and begins one of its own: whether a sync of theirs ever failed, only the process
@@ -200,10 +220,8 @@ impl<S: Storage> Journal<S> {
         match snapshot::write(&self.storage, self.generation, self.last, &AtomicBool::new(false), rules) {
             Ok(bytes) => {
                 self.replaced_by_snapshot(bytes);
-                for name in compaction::sweep(&self.storage, &mem::take(&mut self.damaged)) {
-                    let kept = self.storage.location(&name);
-                    recovery.problems.push(format!("the damaged file is kept as {}", kept.display()));
-                }
+                let damaged = mem::take(&mut self.damaged);
+                self.sweep(&damaged, recovery);
                 self.begin(recovery);
             }
             Err(failed) => {
@@ -301,10 +319,7 @@ impl Found {
         let mut logs = Vec::new();
         for &log in files.logs.get(at..).unwrap_or_default() {
             let name = log_name(log);
-            let bytes = match storage.read(&name) {
-                Ok(bytes) => bytes,
-                Err(_) => return Ok(None),
-            };
+            let Ok(bytes) = storage.read(&name) else { return Ok(None) };
             let end = if log == generation {
                 // What was read may have been undone since, and something else written in its place.
                 let split = usize::try_from(whole).ok().and_then(|whole| bytes.split_at_checked(whole));

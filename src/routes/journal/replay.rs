@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc, thread};
 
 use super::{
-    Change,
+    Change, files,
     line::{self, Header},
 };
 use crate::{
@@ -136,6 +136,18 @@ impl Replay {
         Self { rules: Vec::new(), last: Some(last), logs: Vec::new(), report: Report::default() }
     }
 
+    /// Looks at one file by itself: is it damaged?
+    pub(super) fn of_one(file: &str, bytes: &[u8]) -> Self {
+        let mut replay = Self { last: None, ..Self::default() };
+        if files::is_log(file) {
+            _ = replay.log(file, bytes);
+        } else if !files::is_unfinished(file) {
+            // An unfinished one has never counted, so nothing is missing in it.
+            _ = replay.snapshot(file, bytes);
+        }
+        replay
+    }
+
     /// The rules after everything that was read.
     pub(super) fn finish(self) -> Outcome {
         let (mut rules, last, mut report) = (self.rules, self.last, self.report);
@@ -254,7 +266,7 @@ fn in_order(
             report.add(&earlier, &["its end is missing".into()]);
         }
         for (sequence, change) in changes {
-            let known = *last.get_or_insert(sequence.saturating_sub(1));
+            let known = *last.get_or_insert_with(|| sequence.saturating_sub(1));
             if sequence <= known || sequence >= end {
                 continue;
             }
@@ -358,7 +370,7 @@ fn scan<T: Send>(bytes: &[u8], parse: impl Fn(&[u8]) -> Option<T> + Sync) -> Sca
         } else {
             whole.facts.append(&mut part.facts);
         }
-        whole.first_bad = whole.first_bad.or(part.first_bad.map(|line| line + whole.lines));
+        whole.first_bad = whole.first_bad.or_else(|| part.first_bad.map(|line| line + whole.lines));
         whole.bad += part.bad;
         whole.lines += part.lines;
         whole.unfinished += part.unfinished;
