@@ -90,26 +90,29 @@ fn journal(folder: &Path) {
         save(&mut journal, &mut writer, &batch);
     }
     println!("  batches of 20,000      {:8.0} adds/s [50000]", f64::from(MANY) / start.elapsed().as_secs_f64());
-    // While a snapshot is in the making, and after.
-    let mut single = Vec::new();
+    let in_the_making =
+        || fs::read_dir(folder).unwrap().any(|file| file.unwrap().path().extension() == Some("tmp".as_ref()));
+    let (mut meanwhile, mut after) = (Vec::new(), Vec::new());
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(8) {
+        let during = in_the_making();
         let start = Instant::now();
         save(&mut journal, &mut writer, &[Change::Map(name(fastrand::u32(..MANY)), port(fastrand::u32(..)))]);
-        single.push(start.elapsed());
+        if during { &mut meanwhile } else { &mut after }.push(start.elapsed());
     }
-    single.sort_unstable();
-    let at = |share: f64| single.get((single.len() as f64 * share) as usize).copied().unwrap_or_default();
-    println!(
-        "  single add             p50 {:?} p99 {:?} worst {:?}   [1 ms, 20 ms, 50 ms]",
-        at(0.5),
-        at(0.99),
-        at(0.999_999)
-    );
+    single("during a snapshot", meanwhile);
+    single("otherwise", after);
     drop((journal, writer));
     for what in ["load", "load", "peek"] {
         Command::new(env::current_exe().unwrap()).arg(what).arg(folder).status().unwrap();
     }
+}
+
+fn single(when: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let worst = times.last().copied().unwrap_or_default();
+    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
+    println!("  one add, {when:18} p50 {:?}, p99 {:?}, worst {worst:?} [1, 20, 50 ms]", at(50), at(99));
 }
 
 fn save(journal: &mut Journal<Disk>, writer: &mut TableWriter, changes: &[Change]) {
