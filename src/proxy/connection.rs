@@ -388,6 +388,7 @@ impl ConnStream {
             };
             match sent {
                 Ok(bytes) => {
+                    conn.writing.set(false);
                     if has_waited {
                         count(&conn.output, bytes);
                     }

@@ -9,5 +9,7 @@ mod front;
 mod house;
 mod limits;
 mod names;
+mod pages;
+mod patience;
 mod proxy;
 mod recorder;
