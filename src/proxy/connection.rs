@@ -409,6 +409,7 @@ impl ConnStream {
             };
             match sent {
                 Ok(bytes) => {
+                    conn.writing.set(false);
                     if has_waited {
                         count(&conn.output, bytes);
                     }

@@ -253,25 +253,25 @@ fn a_stalled_reader_stops_the_writer_and_nothing_is_lost() {
     let mut client = front.connect();
     client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {BYTES}\r\n\r\n").as_bytes());
     let mut sender = client.stream.try_clone().unwrap();
-    let sent = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = sent.clone();
-    let sending = std::thread::spawn(move || {
-        let block: Vec<u8> = (0..50_000u32).map(|n| n.to_le_bytes()[0]).collect();
-        for _ in 0..BYTES / block.len() {
-            std::io::Write::write_all(&mut sender, &block).unwrap();
-            counter.fetch_add(block.len(), std::sync::atomic::Ordering::Relaxed);
-        }
-        block.iter().map(|byte| u64::from(*byte)).sum::<u64>() * (BYTES / block.len()) as u64
+    let sent = std::sync::atomic::AtomicUsize::new(0);
+    let block: Vec<u8> = (0..50_000u32).map(|n| n.to_le_bytes()[0]).collect();
+    let sum = block.iter().map(|byte| u64::from(*byte)).sum::<u64>() * (BYTES / block.len()) as u64;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..BYTES / block.len() {
+                std::io::Write::write_all(&mut sender, &block).unwrap();
+                sent.fetch_add(block.len(), std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        // It comes to rest before the end: what lies between are the kernel's buffers and one read.
+        let mut last = usize::MAX;
+        crate::front::eventually("the upload stands still", || {
+            std::thread::sleep(Duration::from_millis(50));
+            let now = sent.load(std::sync::atomic::Ordering::Relaxed);
+            std::mem::replace(&mut last, now) == now && now > 0
+        });
+        assert!(last < BYTES, "the upload was taken without its backend");
+        go.send(()).unwrap();
+        assert_eq!(client.read_answer().text(), sum.to_string());
     });
-    // It comes to rest before the end: what lies between are the kernel's buffers and one read.
-    let mut last = usize::MAX;
-    crate::front::eventually("the upload stands still", || {
-        std::thread::sleep(Duration::from_millis(50));
-        let now = sent.load(std::sync::atomic::Ordering::Relaxed);
-        std::mem::replace(&mut last, now) == now && now > 0
-    });
-    assert!(last < BYTES, "the upload was taken without its backend");
-    go.send(()).unwrap();
-    let sum = sending.join().unwrap();
-    assert_eq!(client.read_answer().text(), sum.to_string());
 }

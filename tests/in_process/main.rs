@@ -11,6 +11,8 @@ mod holding;
 mod house;
 mod limits;
 mod names;
+mod pages;
+mod patience;
 mod pooling;
 mod proxy;
 mod recorder;
