@@ -9,5 +9,6 @@ mod pooling;
 mod proxy;
 mod responses;
 mod trailers;
+mod trap;
 mod upgrades;
 mod workers;
