@@ -86,6 +86,8 @@ pub const CHUNK_EXTENSION_BYTES_MAX: u64 = 16 * 1024;
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that one direction of a message holds at most (B54).
 pub const RELAY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that one read takes before a body is expected: most heads, and no more space than that to prepare.
+pub const HEAD_READ_BYTES: usize = 2 * 1024;
 /// Bytes of outside text shown on a page (B159).
 pub const PAGE_QUOTE_BYTES_MAX: usize = 253;
 

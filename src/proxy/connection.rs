@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{head::Head, pages::Problem, patience::Patience, progress::Progress};
-use crate::limits::FRESH_GRACE;
+use crate::limits::{FRESH_GRACE, HEAD_READ_BYTES};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(crate) struct Conn {
     killed: Cell<bool>,
     /// Nobody reads from the socket: that the client leaves must be seen otherwise.
     unread: Cell<bool>,
+    /// Bytes that one read takes at most.
+    read_max: Cell<usize>,
     /// hotcore waits for bytes of the request body.
     awaiting_body: Cell<bool>,
     /// hotcore waits for the client to take bytes.
@@ -92,6 +94,7 @@ impl Conn {
             stopping: Cell::new(false),
             killed: Cell::new(false),
             unread: Cell::new(false),
+            read_max: Cell::new(HEAD_READ_BYTES),
             awaiting_body: Cell::new(false),
             writing: Cell::new(false),
             retry: Cell::new(false),
@@ -165,6 +168,12 @@ impl Conn {
         self.unread.get() && self.is_answering()
     }
 
+    /// What comes next is of this size at most, or larger and worth several reads: space is cleared before each read, so it is not
+    /// offered where little is to come.
+    pub(crate) fn read_up_to(&self, bytes: usize) {
+        self.read_max.set(bytes);
+    }
+
     /// Whether hotcore now waits for bytes of the request body; only then does the client's clock run (B136, B142).
     pub(crate) fn await_body(&self, waiting: bool) {
         self.awaiting_body.set(waiting);
@@ -207,6 +216,7 @@ impl Conn {
     /// The answer is complete, or given up.
     pub(crate) fn answer_ends(&self, now: Instant) {
         if self.phase.get() == Phase::Answering {
+            self.read_max.set(HEAD_READ_BYTES);
             self.enter(Phase::Idle, now);
             // The guard may hold the next, pipelined head back until now (B53).
             self.wake();
@@ -355,7 +365,8 @@ impl AsyncRead for ConnStream {
         let conn = &*self.0;
         loop {
             ready!(conn.stream.poll_read_ready(cx))?;
-            let space = buf.initialize_unfilled();
+            let most = buf.remaining().min(conn.read_max.get());
+            let space = buf.initialize_unfilled_to(most);
             let mut short = None;
             let result = conn.stream.try_io(Interest::READABLE, || {
                 let bytes = recv_nonblocking(&conn.stream, space)?;

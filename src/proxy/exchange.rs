@@ -342,7 +342,7 @@ impl Exchange {
         parts.version = Version::HTTP_11;
         self.conn.answer_begins();
         if framing == ResponseFraming::Tunnel {
-            self.tunnel.set(lease.into_tunnel());
+            self.tunnel.set(Some(lease.into_tunnel()));
             let answer = Answer::page(Bytes::new(), self.conn.clone(), with_status(access, parts.status));
             return Ok(Response::from_parts(parts, answer));
         }

@@ -23,7 +23,7 @@ use super::{
     head::{self, Framing, Head, LastHost},
     pages::{self, Problem},
 };
-use crate::limits::RELAY_BYTES_MAX;
+use crate::limits::{HEAD_READ_BYTES, RELAY_BYTES_MAX};
 
 /// The guard around a byte stream.
 #[derive(Debug)]
@@ -144,6 +144,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     }
 
     fn begin(&mut self, head: Head) {
+        self.conn.read_up_to(if head.framing == Framing::None { HEAD_READ_BYTES } else { RELAY_BYTES_MAX });
         self.state = match head.framing {
             Framing::None | Framing::Length(0) => State::Head,
             Framing::Length(length) => State::Length(length),

@@ -318,6 +318,7 @@ impl Proxy {
     async fn tunnel(&self, conn: Rc<Conn>, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
         let _tunnel = seat.into_tunnel();
         let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
+        conn.read_up_to(TUNNEL_BUFFER_BYTES);
         tunnel::watch_for_dead_peer(conn.stream());
         tunnel::watch_for_dead_peer(backend.socket());
         tokio::select! {
@@ -341,6 +342,7 @@ impl fmt::Debug for Proxy {
 /// what still comes for a moment, then close (B98, RFC 9112, 9.6).
 async fn linger(guard: Guard<ConnStream>, conn: &Conn, time: Duration) {
     let (mut stream, _) = guard.into_parts();
+    conn.read_up_to(TUNNEL_BUFFER_BYTES);
     let killed = poll_fn(|cx| {
         conn.attach(cx.waker());
         if conn.is_killed() { Poll::Ready(()) } else { Poll::Pending }

@@ -181,6 +181,11 @@ impl Workers {
         self.seats.iter().map(|seat| seat.heartbeat.load(Ordering::Relaxed)).collect()
     }
 
+    /// For each worker its client connections, as the others know of them.
+    pub fn connections(&self) -> Vec<usize> {
+        self.seats.iter().map(|seat| seat.connections.load(Ordering::Relaxed)).collect()
+    }
+
     /// What the workers hold at this moment.
     pub fn counts(&self) -> Counts {
         Counts {

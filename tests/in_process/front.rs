@@ -38,6 +38,11 @@ impl Front {
 
     /// With a configuration of the test's own.
     pub(crate) fn start_with(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::start_with_listener(change).0
+    }
+
+    /// With a copy of the listening socket, such as systemd keeps: while it is there, new connections are not refused.
+    pub(crate) fn start_with_listener(change: impl FnOnce(&mut WorkerConfig)) -> (Self, TcpListener) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -51,9 +56,17 @@ impl Front {
             connections_max: None,
         };
         change(&mut config);
+        let copy = listener.try_clone().unwrap();
         let workers = Workers::start(config, Listeners { http: vec![listener], https: Vec::new() }).unwrap();
         workers.accept();
-        Self { address, rules, workers, bugs_expected: false }
+        (Self { address, rules, workers, bugs_expected: false }, copy)
+    }
+
+    /// Waits until all workers have ended, as they were told.
+    pub(crate) fn has_ended(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.workers.ended()).await });
+        ended.expect("the workers end in time").expect("the workers end in order");
     }
 
     /// Waits until no client connection is left.
@@ -165,6 +178,17 @@ impl Client {
     /// The head of an answer, as text.
     pub(crate) fn read_head(&mut self) -> String {
         String::from_utf8(self.read_until(b"\r\n\r\n")).unwrap()
+    }
+
+    /// The same, or `None` if the connection has ended before its first byte.
+    pub(crate) fn read_answer_or_end(&mut self) -> io::Result<Option<Answer>> {
+        let mut byte = [0];
+        match self.stream.peek(&mut byte) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(self.read_answer())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// One answer with `Content-Length`, the connection left open.

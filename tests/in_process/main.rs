@@ -19,5 +19,6 @@ mod recorder;
 mod responses;
 mod service;
 mod trailers;
+mod trap;
 mod upgrades;
 mod workers;

@@ -15,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{Request, Response, header::UPGRADE};
 use hyper::{
     body::Incoming,
@@ -32,7 +31,7 @@ use self::stream::Observed;
 pub(crate) use self::{
     dial::{DialError, Family},
     hold::{Held, Holds},
-    stream::UpstreamStream,
+    stream::{Switched, UpstreamStream},
 };
 use super::body::Upload;
 use crate::{
@@ -81,8 +80,8 @@ pub(crate) struct Lease {
     link: Link,
     port: Port,
     family: Family,
-    /// Where the stream comes out after a 101, if one was asked for.
-    parts: Option<oneshot::Receiver<(UpstreamStream, Bytes)>>,
+    /// Where the stream arrives if the answer is a 101: at once, so it must be there before the answer is.
+    switched: Option<oneshot::Receiver<Switched>>,
     /// Whether the connection has carried a request before: one that the probe has made has not, although it lay in the pool.
     pub(crate) reused: bool,
 }
@@ -112,7 +111,7 @@ impl Upstreams {
             // Readable or closed while idle means dead: the task that drives it has seen so (B34).
             if link.sender.is_ready() && Instant::now() < expires {
                 let reused = link.used;
-                return Some(Lease { upstreams: self.clone(), link, port, family, parts: None, reused });
+                return Some(Lease { upstreams: self.clone(), link, port, family, switched: None, reused });
             }
         }
         None
@@ -164,7 +163,7 @@ impl Upstreams {
             }
         });
         let link = Link { sender, observed, task: task.abort_handle(), used: false, idle_life: UPSTREAM_IDLE };
-        Ok(Lease { upstreams: self.clone(), link, port, family, parts: None, reused: false })
+        Ok(Lease { upstreams: self.clone(), link, port, family, switched: None, reused: false })
     }
 
     fn family(&self, port: Port) -> Family {
@@ -187,6 +186,9 @@ impl Lease {
         self.link.used = true;
         let observed = &self.link.observed;
         observed.await_head();
+        let (stream, switched) = request.headers().contains_key(UPGRADE).then(oneshot::channel).unzip();
+        *observed.tunnel.borrow_mut() = stream;
+        self.switched = switched;
         let sent = self.link.sender.try_send_request(request).await;
         let is_flooded = observed.is_flooded();
         observed.has_head();
@@ -217,7 +219,6 @@ impl Lease {
         if link.sender.is_closed() || link.idle_life.is_zero() {
             return;
         }
-        *link.observed.tunnel.borrow_mut() = None;
         let expires = Instant::now() + link.idle_life;
         let mut idle = upstreams.idle.borrow_mut();
         let list = idle.entry((port, family)).or_default();
@@ -227,26 +228,19 @@ impl Lease {
         list.push(Idle { link, expires });
     }
 
-    /// The backend's side of a tunnel, once the library has let go of it: the stream, and what came with the 101. `None` if no
-    /// upgrade was asked for.
-    pub(crate) fn into_tunnel(mut self) -> Option<Tunnel> {
-        Some(Tunnel { parts: self.parts.take()?, lease: self })
+    /// The backend's side of a tunnel: the answer was a 101.
+    pub(crate) fn into_tunnel(self) -> Tunnel {
+        Tunnel(self)
     }
 }
 
 /// A connection on its way to become a tunnel.
 #[derive(Debug)]
-pub(crate) struct Tunnel {
-    parts: oneshot::Receiver<(UpstreamStream, Bytes)>,
-    lease: Lease,
-}
+pub(crate) struct Tunnel(Lease);
 
 impl Tunnel {
-    /// The raw stream and the bytes that were read beyond the 101 (B108).
-    pub(crate) async fn parts(self) -> Option<(UpstreamStream, Bytes)> {
-        let Self { parts, lease } = self;
-        let parts = parts.await.ok();
-        drop(lease);
-        parts
+    /// The raw stream and the bytes that were read beyond the 101 (B108), once the library has let go of them.
+    pub(crate) async fn parts(mut self) -> Option<Switched> {
+        self.0.switched.take()?.await.ok()
     }
 }

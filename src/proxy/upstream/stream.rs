@@ -26,9 +26,12 @@ pub(super) struct Observed {
     head: Cell<Option<usize>>,
     /// The first bytes ever received: they tell a TLS server or a banner from HTTP (B103).
     first: Cell<([u8; 16], usize)>,
-    /// Where the stream goes after a 101.
-    pub(super) tunnel: RefCell<Option<oneshot::Sender<(UpstreamStream, Bytes)>>>,
+    /// Where the stream goes after a 101, if the request asks for one.
+    pub(super) tunnel: RefCell<Option<oneshot::Sender<Switched>>>,
 }
+
+/// A stream after its 101, and what was read beyond it.
+pub(crate) type Switched = (UpstreamStream, Bytes);
 
 impl Observed {
     /// A request goes out: from now on the head of its answer is awaited.
