@@ -1,5 +1,7 @@
 //! Each refusal, each limit, and each fact that is told of a head.
 
+mod differential;
+
 use super::*;
 
 fn status(head: &[u8]) -> u16 {

@@ -1,3 +1,5 @@
+//! What the journal promises, on a disk that fails, tears, fills up and stops at every step.
+
 mod crash;
 mod damage;
 mod disk;

@@ -1,3 +1,5 @@
+//! What the table promises to its readers while it changes.
+
 use std::{
     collections::BTreeMap,
     env,
