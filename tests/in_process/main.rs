@@ -6,6 +6,7 @@ mod clients;
 mod control;
 mod framing;
 mod front;
+mod garbage;
 mod house;
 mod limits;
 mod names;
