@@ -215,6 +215,11 @@ impl Proxy {
         }
     }
 
+    /// Waits until a connection of this worker has ended.
+    pub async fn departure(&self) {
+        self.left.notified().await;
+    }
+
     /// Ends all connections in order: idle ones now if `tunnels` is zero, else after their next answer (B203, B207);
     /// requests without an answer by `requests`; the rest by the longer of both; tunnels by `tunnels`.
     pub async fn drain(self: &Rc<Self>, requests: Duration, tunnels: Duration) {

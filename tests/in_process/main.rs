@@ -4,6 +4,7 @@
 
 mod clients;
 mod control;
+mod crowds;
 mod framing;
 mod front;
 mod garbage;
@@ -14,3 +15,4 @@ mod pages;
 mod patience;
 mod proxy;
 mod recorder;
+mod records;

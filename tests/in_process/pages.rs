@@ -25,7 +25,11 @@ const OWN: [(u16, &str); 10] = [
 ];
 
 fn front() -> (Front, Backend) {
-    let broken = Backend::start(|mut peer, _| peer.send(b"220 smtp.example ESMTP\r\n"));
+    let broken = Backend::start(|mut peer, _| {
+        peer.read_head();
+        peer.send(b"220 smtp.example ESMTP\r\n");
+        peer.read_head();
+    });
     let mut front = Front::start();
     let own = front.address.port();
     front.map("a.test", broken.port);
