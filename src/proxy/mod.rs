@@ -281,14 +281,17 @@ impl Proxy {
             return self.tunnel(conn, seat, stream, first, tunnel).await;
         }
         match done {
-            Ok(()) if guard.may_have_unread_input() => linger(guard, self.patience.linger).await,
+            Ok(()) if guard.may_have_unread_input() => {
+                let mut lingering = pin!(linger(guard, self.patience.linger));
+                self.drive(&conn, &mut lingering).await;
+            }
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
     }
 
-    /// Drives a connection's HTTP to its end; `None` when it was given up.
-    async fn drive<F: Future + Unpin>(&self, conn: &Conn, http: &mut F) -> Option<F::Output> {
+    /// Drives a connection to its end; `None` when it was given up.
+    async fn drive<F: Future + Unpin>(&self, conn: &Conn, work: &mut F) -> Option<F::Output> {
         let mut gone = pin!(None);
         let mut watched = None;
         poll_fn(|cx| {
@@ -297,7 +300,7 @@ impl Proxy {
                 return Poll::Ready(None);
             }
             // A bug met by one connection ends that connection alone (B212).
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *http).poll(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *work).poll(cx))) {
                 Ok(Poll::Ready(done)) => return Poll::Ready(Some(done)),
                 Ok(Poll::Pending) => {}
                 Err(_) => {
@@ -402,3 +405,6 @@ impl Drop for TunnelSeat {
         proxy.totals.tunnels.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,15 @@ fn a_lingering_close_has_an_end() {
     assert!(start.elapsed() < LINGER, "cut by the bytes, not by the time");
     eventually("the sender is let go", || front.workers.counts().connections == 0);
 }
+
+/// B98, B203: a stop does not wait for it.
+#[test]
+fn a_lingering_close_does_not_hold_up_a_stop() {
+    let front = Front::start();
+    let mut client = front.connect();
+    client.send(b"POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 9000000000\r\n\r\n");
+    client.read_answer();
+    let start = Instant::now();
+    drop(front);
+    assert!(start.elapsed() < LINGER / 2, "{:?}", start.elapsed());
+}
