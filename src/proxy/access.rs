@@ -35,12 +35,16 @@ impl Access {
     /// A request as it came in.
     pub(crate) fn new(client: IpAddr, method: Method, host: &str, target: &Uri) -> Self {
         let asked = Asked { method, host: cut(host).to_owned(), path: cut(target.path()).to_owned() };
-        Self { request: Some(asked), ..Self::refused(client) }
+        Self::begin(client, Some(asked))
     }
 
     /// A request whose head was refused.
     pub(crate) fn refused(client: IpAddr) -> Self {
-        Self { client, request: None, status: 0, bytes: 0, started: Instant::now(), cut: false, left: false }
+        Self::begin(client, None)
+    }
+
+    fn begin(client: IpAddr, request: Option<Asked>) -> Self {
+        Self { client, request, status: 0, bytes: 0, started: Instant::now(), cut: false, left: false }
     }
 }
 

@@ -172,7 +172,13 @@ impl Body for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         let relay = match &mut this.source {
-            Source::Page(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Page(page) => {
+                let page = page.take();
+                if let (Some(access), Some(page)) = (&mut this.access, &page) {
+                    access.bytes = page.len() as u64;
+                }
+                return Poll::Ready(page.map(|page| Ok(Frame::data(page))));
+            }
             Source::Relay(relay) => relay,
         };
         let Poll::Ready(polled) = Pin::new(&mut relay.body).poll_frame(cx) else {

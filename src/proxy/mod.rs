@@ -215,6 +215,11 @@ impl Proxy {
         }
     }
 
+    /// Waits until a connection of this worker has ended.
+    pub async fn departure(&self) {
+        self.left.notified().await;
+    }
+
     /// Ends all connections in order: idle ones now if `tunnels` is zero, else after their next answer (B203, B207);
     /// requests without an answer by `requests`; the rest by the longer of both; tunnels by `tunnels`.
     pub async fn drain(self: &Rc<Self>, requests: Duration, tunnels: Duration) {
@@ -277,14 +282,17 @@ impl Proxy {
             return self.tunnel(conn, seat, stream, first, tunnel).await;
         }
         match done {
-            Ok(()) if guard.may_have_unread_input() => linger(guard, &conn, self.patience.linger).await,
+            Ok(()) if guard.may_have_unread_input() => {
+                let mut lingering = pin!(linger(guard, self.patience.linger));
+                self.drive(&conn, &mut lingering).await;
+            }
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
     }
 
-    /// Drives a connection's HTTP to its end; `None` when it was given up.
-    async fn drive<F: Future + Unpin>(&self, conn: &Conn, http: &mut F) -> Option<F::Output> {
+    /// Drives a connection to its end; `None` when it was given up.
+    async fn drive<F: Future + Unpin>(&self, conn: &Conn, work: &mut F) -> Option<F::Output> {
         let mut gone = pin!(None);
         let mut watched = None;
         poll_fn(|cx| {
@@ -293,7 +301,7 @@ impl Proxy {
                 return Poll::Ready(None);
             }
             // A bug met by one connection ends that connection alone (B212).
-            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *http).poll(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *work).poll(cx))) {
                 Ok(Poll::Ready(done)) => return Poll::Ready(Some(done)),
                 Ok(Poll::Pending) => {}
                 Err(_) => {
@@ -340,13 +348,9 @@ impl fmt::Debug for Proxy {
 
 /// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
 /// what still comes for a moment, then close (B98, RFC 9112, 9.6).
-async fn linger(guard: Guard<ConnStream>, conn: &Conn, time: Duration) {
+async fn linger(guard: Guard<ConnStream>, time: Duration) {
     let (mut stream, _) = guard.into_parts();
-    conn.read_up_to(TUNNEL_BUFFER_BYTES);
-    let killed = poll_fn(|cx| {
-        conn.attach(cx.waker());
-        if conn.is_killed() { Poll::Ready(()) } else { Poll::Pending }
-    });
+    stream.0.read_up_to(TUNNEL_BUFFER_BYTES);
     let discard = async {
         if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
             return;
@@ -360,10 +364,7 @@ async fn linger(guard: Guard<ConnStream>, conn: &Conn, time: Duration) {
             }
         }
     };
-    tokio::select! {
-        _ = timeout(time, discard) => {}
-        () = killed => {}
-    }
+    let _ = timeout(time, discard).await;
 }
 
 /// A connection's place in its worker's list; gone when dropped, also by a panic.
@@ -407,3 +408,6 @@ impl Drop for TunnelSeat {
         proxy.totals.tunnels.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use tokio::{
     net::TcpListener as TokioListener,
     sync::{mpsc, watch},
     task::{LocalSet, spawn_local},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -351,15 +351,11 @@ async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>, every: Duration) {
 async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
     loop {
         for _ in 0..ACCEPTS_PER_TURN {
-            // At the cap the longest idle connection makes room; else new ones wait in the kernel's queue (B154).
-            while place.totals.connections.load(Ordering::Relaxed) >= place.connections_max {
-                if !proxy.close_longest_idle() {
-                    tracing::warn!(connections = place.connections_max, "too many connections, new ones wait");
-                }
-                sleep(ACCEPT_PAUSE).await;
-            }
             match listener.accept().await {
-                Ok((stream, peer)) => admit(stream, peer, &proxy, &place),
+                Ok((stream, peer)) => {
+                    make_room(&proxy, &place).await;
+                    admit(stream, peer, &proxy, &place);
+                }
                 Err(error) => match classify(&error) {
                     AcceptError::Passing => {}
                     AcceptError::Exhausted => {
@@ -372,6 +368,18 @@ async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> 
         }
         // A burst must not land on one worker.
         tokio::task::yield_now().await;
+    }
+}
+
+/// At the cap the longest idle connection makes room; else this one waits, and those behind it wait in the kernel's queue
+/// (B154).
+async fn make_room(proxy: &Proxy, place: &Place) {
+    while place.totals.connections.load(Ordering::Relaxed) >= place.connections_max {
+        if !proxy.close_longest_idle() {
+            tracing::warn!(connections = place.connections_max, "too many connections, new ones wait");
+        }
+        // One that ends elsewhere is not noticed here at once.
+        let _ = timeout(ACCEPT_PAUSE, proxy.departure()).await;
     }
 }
 

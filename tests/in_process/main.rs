@@ -5,8 +5,10 @@
 mod backends;
 mod clients;
 mod control;
+mod crowds;
 mod framing;
 mod front;
+mod garbage;
 mod holding;
 mod house;
 mod limits;
@@ -16,6 +18,7 @@ mod patience;
 mod pooling;
 mod proxy;
 mod recorder;
+mod records;
 mod responses;
 mod service;
 mod trailers;

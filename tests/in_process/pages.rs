@@ -25,7 +25,11 @@ const OWN: [(u16, &str); 10] = [
 ];
 
 fn front() -> (Front, Backend) {
-    let broken = Backend::start(|mut peer, _| peer.send(b"220 smtp.example ESMTP\r\n"));
+    let broken = Backend::start(|mut peer, _| {
+        peer.read_head();
+        peer.send(b"220 smtp.example ESMTP\r\n");
+        peer.read_head();
+    });
     let mut front = Front::start();
     let own = front.address.port();
     front.map("a.test", broken.port);
@@ -172,4 +176,16 @@ fn a_lingering_close_has_an_end() {
     }
     assert!(start.elapsed() < LINGER, "cut by the bytes, not by the time");
     eventually("the sender is let go", || front.workers.counts().connections == 0);
+}
+
+/// B98, B203: a stop does not wait for it.
+#[test]
+fn a_lingering_close_does_not_hold_up_a_stop() {
+    let front = Front::start();
+    let mut client = front.connect();
+    client.send(b"POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 9000000000\r\n\r\n");
+    client.read_answer();
+    let start = Instant::now();
+    drop(front);
+    assert!(start.elapsed() < LINGER / 2, "{:?}", start.elapsed());
 }
