@@ -60,6 +60,8 @@ struct Idle {
 struct Link {
     sender: SendRequest<Upload>,
     observed: Rc<Observed>,
+    /// The stream and the bytes read beyond the last head, once HTTP on it has ended.
+    ended: Option<oneshot::Receiver<(UpstreamStream, Bytes)>>,
     task: AbortHandle,
     /// How long the backend keeps it when idle, at most [`UPSTREAM_IDLE`].
     idle_life: Duration,
@@ -147,16 +149,15 @@ impl Upstreams {
             .handshake(io)
             .await
             .map_err(|_| DialError::Refused)?;
-        let watched = observed.clone();
+        let (end, ended) = oneshot::channel();
         let task = spawn_local(async move {
             // The outcome of a request reaches its sender; the end of an idle connection is nobody's news.
             let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-            if let Some(tunnel) = watched.tunnel.borrow_mut().take() {
-                let parts = connection.into_parts();
-                let _ = tunnel.send((parts.io.into_inner(), parts.read_buf));
-            }
+            // A 101 ends HTTP in the same turn that delivers its head: the stream waits for who makes a tunnel of it.
+            let parts = connection.into_parts();
+            let _ = end.send((parts.io.into_inner(), parts.read_buf));
         });
-        let link = Link { sender, observed, task: task.abort_handle(), idle_life: UPSTREAM_IDLE };
+        let link = Link { sender, observed, ended: Some(ended), task: task.abort_handle(), idle_life: UPSTREAM_IDLE };
         Ok(Lease { upstreams: self.clone(), link, port, family, reused: false })
     }
 
@@ -219,17 +220,15 @@ impl Lease {
     }
 
     /// The backend's side of a tunnel, once the library has let go of it: the stream, and what came with the 101.
-    pub(crate) fn into_tunnel(self) -> Tunnel {
-        let (sender, receiver) = oneshot::channel();
-        *self.link.observed.tunnel.borrow_mut() = Some(sender);
-        Tunnel { parts: receiver, lease: self }
+    pub(crate) fn into_tunnel(mut self) -> Tunnel {
+        Tunnel { parts: self.link.ended.take(), lease: self }
     }
 }
 
 /// A connection on its way to become a tunnel.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    parts: oneshot::Receiver<(UpstreamStream, Bytes)>,
+    parts: Option<oneshot::Receiver<(UpstreamStream, Bytes)>>,
     lease: Lease,
 }
 
@@ -237,7 +236,7 @@ impl Tunnel {
     /// The raw stream and the bytes that were read beyond the 101 (B108).
     pub(crate) async fn parts(self) -> Option<(UpstreamStream, Bytes)> {
         let Self { parts, lease } = self;
-        let parts = parts.await.ok();
+        let parts = parts?.await.ok();
         drop(lease);
         parts
     }

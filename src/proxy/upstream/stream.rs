@@ -1,18 +1,16 @@
 //! A backend's socket, and what was seen on it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::oneshot,
 };
 
 /// What a request wants to know about the connection that carried it.
@@ -22,8 +20,6 @@ pub(super) struct Observed {
     pub(super) responded: Cell<bool>,
     /// The first bytes ever received: they tell a TLS server or a banner from HTTP (B103).
     first: Cell<([u8; 16], usize)>,
-    /// Where the stream goes after a 101.
-    pub(super) tunnel: RefCell<Option<oneshot::Sender<(UpstreamStream, Bytes)>>>,
 }
 
 impl Observed {
