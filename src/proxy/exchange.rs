@@ -284,6 +284,7 @@ impl Exchange {
                     }
                     Err(DialError::Refused) => false,
                     Err(DialError::Silent) => true,
+                    Err(DialError::Reset) => return Err(Problem::ClosedAtOnce(backend(&rule)).into()),
                     Err(DialError::Exhausted(error)) => {
                         tracing::warn!(%error, "no connection to a backend for want of descriptors or ports");
                         return Err(Problem::NoDescriptors.into());

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backends;
+mod bodies;
 mod front;
 mod holding;
 mod pooling;
 mod proxy;
 mod responses;
+mod stale;
 mod trailers;
 mod trap;
 mod upgrades;
