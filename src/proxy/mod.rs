@@ -282,7 +282,7 @@ impl Proxy {
             return self.tunnel(conn, seat, stream, first, tunnel).await;
         }
         match done {
-            Ok(()) if guard.may_have_unread_input() => linger(guard, &conn).await,
+            Ok(()) if guard.may_have_unread_input() => linger(guard).await,
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
@@ -312,12 +312,8 @@ impl fmt::Debug for Proxy {
 
 /// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
 /// what still comes for a moment, then close (B98, RFC 9112, 9.6).
-async fn linger(guard: Guard<ConnStream>, conn: &Conn) {
+async fn linger(guard: Guard<ConnStream>) {
     let (mut stream, _) = guard.into_parts();
-    let killed = poll_fn(|cx| {
-        conn.attach(cx.waker());
-        if conn.is_killed() { Poll::Ready(()) } else { Poll::Pending }
-    });
     let discard = async {
         if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
             return;
@@ -331,10 +327,7 @@ async fn linger(guard: Guard<ConnStream>, conn: &Conn) {
             }
         }
     };
-    tokio::select! {
-        _ = timeout(LINGER, discard) => {}
-        () = killed => {}
-    }
+    let _ = timeout(LINGER, discard).await;
 }
 
 /// A connection's place in its worker's list; gone when dropped, also by a panic.
