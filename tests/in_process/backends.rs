@@ -123,7 +123,7 @@ fn a_full_accept_queue_has_a_page_of_its_own() {
     clients.push(front.connect());
     clients[3].send(request);
     for client in &mut clients {
-        let answer = crate::front::Answer::parse(&client.read_to_end());
+        let answer = Answer::parse(&client.read_to_end());
         assert_eq!(answer.status, 502);
         assert!(answer.text().contains("takes no new connections"), "{}", answer.text());
     }

@@ -1,65 +1,13 @@
 //! The access log (B216, B217, B221): one record a request, and nothing of a query, a cookie or a token.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{Mutex, OnceLock},
-};
-
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-};
-use tracing_subscriber::{
-    Layer,
-    layer::{Context, SubscriberExt},
-};
-
 use crate::{
+    events::{Record, listen},
     front::{Backend, Front, dead_port, eventually},
     recorder::Recorder,
 };
 
-type Record = BTreeMap<&'static str, String>;
-
-/// All records of this process; each test has a name of its own.
-fn records() -> &'static Mutex<Vec<Record>> {
-    static RECORDS: OnceLock<Mutex<Vec<Record>>> = OnceLock::new();
-    RECORDS.get_or_init(|| {
-        // The workers are threads of their own, so the subscriber must be everybody's.
-        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Keep)).unwrap();
-        Mutex::default()
-    })
-}
-
-struct Keep;
-
-impl<S: Subscriber> Layer<S> for Keep {
-    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        metadata.target() == "hotcore::access"
-    }
-
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields(Record::new());
-        event.record(&mut fields);
-        records().lock().unwrap().push(fields.0);
-    }
-}
-
-struct Fields(Record);
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name(), value.to_owned());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name(), format!("{value:?}"));
-    }
-}
-
 fn front_with(host: &str, port: u16) -> Front {
-    records();
+    listen();
     let mut front = Front::start_with(|config| config.access_log = true);
     front.map(host, port);
     front
@@ -69,7 +17,7 @@ fn front_with(host: &str, port: u16) -> Front {
 fn of(host: &str, count: usize) -> Vec<Record> {
     let mut found = Vec::new();
     eventually("the records", || {
-        found = records().lock().unwrap().iter().filter(|record| record["host"] == host).cloned().collect();
+        found = listen().lock().unwrap().iter().filter(|record| record["host"] == host).cloned().collect();
         found.len() >= count
     });
     assert_eq!(found.len(), count, "{found:?}");
@@ -169,11 +117,11 @@ fn long_text_from_outside_is_cut() {
 /// B217: not unless asked for.
 #[test]
 fn there_is_no_record_by_default() {
-    records();
+    listen();
     let recorder = Recorder::start();
     let mut front = Front::start();
     front.map("silent.test", recorder.port);
     assert_eq!(front.get("silent.test").status, 200);
     drop(front);
-    assert!(records().lock().unwrap().iter().all(|record| record["host"] != "silent.test"));
+    assert!(listen().lock().unwrap().iter().all(|record| record["host"] != "silent.test"));
 }

@@ -13,7 +13,10 @@ use std::{
 
 use hotcore::service::worker::{Drain, Workers};
 
-use crate::front::{Answer, Backend, Client, Front, eventually, spawn};
+use crate::{
+    events::{TRAP, listen},
+    front::{Answer, Backend, Client, Front, eventually, spawn},
+};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 const STOP: Drain = Drain { requests: Duration::from_secs(3), tunnels: Duration::ZERO };
@@ -288,7 +291,7 @@ fn wait_for_end(workers: &mut Workers) -> Result<(), String> {
 /// B212: the log is a stranger's code within a connection: where it panics, that connection ends, and is counted.
 #[test]
 fn a_panic_ends_one_connection_and_is_counted() {
-    crate::trap::set();
+    listen();
     let good = Backend::fixed("well");
     let bad = Backend::start(|mut peer, _| {
         peer.read_head();
@@ -297,13 +300,13 @@ fn a_panic_ends_one_connection_and_is_counted() {
     });
     let mut front = front_of(&good, 1);
     front.bugs_expected = true;
-    front.map(crate::trap::NAME, bad.port);
+    front.map(TRAP, bad.port);
     let mut neighbour = front.connect();
     neighbour.send(GET);
     neighbour.read_answer();
     for panics in 1..=3 {
         let mut unlucky = front.connect();
-        unlucky.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", crate::trap::NAME).as_bytes());
+        unlucky.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", TRAP).as_bytes());
         assert!(unlucky.read_to_end().is_empty());
         eventually("it is counted", || front.workers.counts().panics == panics);
         neighbour.send(GET);
