@@ -1,10 +1,63 @@
 //! The access log (B216, B217, B221): one record a request, and nothing of a query, a cookie or a token.
 
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, OnceLock},
+};
+
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+};
+
 use crate::{
-    events::{Record, listen},
     front::{Backend, Front, dead_port, eventually},
     recorder::Recorder,
 };
+
+/// The fields of one record.
+type Record = BTreeMap<&'static str, String>;
+
+/// The access records of this process; each test has a name of its own. The workers are threads of their own, so the listener is
+/// everybody's.
+fn listen() -> &'static Mutex<Vec<Record>> {
+    static RECORDS: OnceLock<Mutex<Vec<Record>>> = OnceLock::new();
+    RECORDS.get_or_init(|| {
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(Listener)).unwrap();
+        Mutex::default()
+    })
+}
+
+struct Listener;
+
+impl<S: Subscriber> Layer<S> for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.target() == "hotcore::access"
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields(Record::new());
+        event.record(&mut fields);
+        listen().lock().unwrap().push(fields.0);
+    }
+}
+
+struct Fields(Record);
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+}
 
 fn front_with(host: &str, port: u16) -> Front {
     listen();

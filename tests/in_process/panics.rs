@@ -1,0 +1,118 @@
+//! A bug within a connection ends that connection alone, and is counted (B212).
+//!
+//! The library has no switch for a bug, and shall have none. Its log is the one place where other code runs within a connection,
+//! so the bug is a subscriber that panics at a certain name. It holds for one thread, so the data plane runs on the test's own.
+
+use std::{fmt, io, net::Ipv4Addr, rc::Rc, sync::Arc, thread};
+
+use tokio::{
+    net::TcpListener,
+    task::{LocalSet, spawn_local},
+};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use hotcore::{
+    domain::Domain,
+    proxy::{Patience, Proxy, ProxyConfig, ProxyTotals},
+    routes::{Port, TableWriter},
+};
+
+use crate::front::{Backend, Client, eventually};
+
+/// The name whose records panic.
+const NAME: &str = "trap.test";
+
+struct Trap;
+
+impl Subscriber for Trap {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("hotcore::proxy") && *metadata.level() <= Level::WARN
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut Reader);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Reader;
+
+impl Visit for Reader {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        assert!(field.name() != "domain" || format!("{value:?}") != NAME, "the trap has closed");
+    }
+}
+
+#[test]
+fn a_panic_ends_one_connection_and_is_counted() {
+    let good = Backend::fixed("well");
+    let bad = Backend::start(|mut peer, _| {
+        peer.read_head();
+        // Worth a record, since it is no status.
+        peer.send(b"HTTP/1.1 600 Far\r\nContent-Length: 0\r\n\r\n");
+        peer.ends();
+    });
+    let mut rules = TableWriter::new();
+    rules.insert(Domain::parse("a.test").unwrap(), Port::new(good.port).unwrap());
+    rules.insert(Domain::parse(NAME).unwrap(), Port::new(bad.port).unwrap());
+    let totals = Arc::new(ProxyTotals::new());
+    let config = ProxyConfig {
+        table: rules.table(),
+        own_ports: Vec::new(),
+        access_log: false,
+        patience: Patience::default(),
+        totals: totals.clone(),
+    };
+
+    let _trap = tracing::subscriber::set_default(Trap);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = Rc::new(Proxy::new(config));
+        spawn_local(async move {
+            loop {
+                let (stream, peer) = listener.accept().await?;
+                proxy.serve(stream, peer);
+            }
+            #[expect(unreachable_code, reason = "it says what the loop may fail with")]
+            io::Result::Ok(())
+        });
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let asking = thread::Builder::new().spawn(move || {
+            let ask = |client: &mut Client, name: &str| {
+                client.send(format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").as_bytes());
+            };
+            let mut neighbour = Client::connect(address);
+            for panics in 1..=3 {
+                let mut unlucky = Client::connect(address);
+                ask(&mut unlucky, NAME);
+                assert!(unlucky.read_to_end().is_empty());
+                eventually("it is counted", || totals.panics.load(std::sync::atomic::Ordering::Relaxed) == panics);
+                ask(&mut neighbour, "a.test");
+                assert_eq!(neighbour.read_answer().text(), "well");
+            }
+            drop(neighbour);
+            eventually("no connection is left", || totals.connections.load(std::sync::atomic::Ordering::Relaxed) == 0);
+            eventually("nor one to the backend", || bad.open() == 0);
+            done.send(()).unwrap();
+        });
+        let _ = is_done.await;
+        asking.unwrap().join().unwrap();
+    });
+}
