@@ -86,6 +86,8 @@ pub const CHUNK_EXTENSION_BYTES_MAX: u64 = 16 * 1024;
 pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 /// Bytes that one direction of a message holds at most (B54).
 pub const RELAY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that one read takes before a body is expected: most heads, and no more space than that to prepare.
+pub const HEAD_READ_BYTES: usize = 2 * 1024;
 /// Bytes of outside text shown on a page (B159).
 pub const PAGE_QUOTE_BYTES_MAX: usize = 253;
 
@@ -155,6 +157,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const DESCRIPTORS_RESERVED: u64 = 256;
 /// Requests in flight get this long when the service stops (B203).
 pub const STOP_DRAIN: Duration = Duration::from_secs(3);
+/// When the service stops, a connection just accepted waits so long for its request, which is on the way (B203).
+pub const FRESH_GRACE: Duration = Duration::from_millis(250);
 /// Requests in flight get this long after a hand-over (B207).
 pub const HANDOVER_DRAIN: Duration = Duration::from_secs(30);
 /// Tunnels and moving bodies get this long after a hand-over (B207).
@@ -191,6 +195,8 @@ pub const SOCKETS_PER_KIND_MAX: usize = 16;
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// The line that `systemctl status` shows is renewed this often at most.
 pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
+/// Workers that have not ended so long after their time is over are left behind: the process ends anyway.
+pub const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
 pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// A second `serve` tries this long to reach the one that holds the state folder (B198).
@@ -204,6 +210,7 @@ pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
 /// Bytes of one line between two generations.
 pub const HANDOVER_LINE_BYTES_MAX: usize = 512;
 
+const _: () = assert!(FRESH_GRACE.as_millis() < STOP_DRAIN.as_millis());
 const _: () = assert!(STOP_DRAIN.as_secs() < HANDOVER_DRAIN.as_secs());
 const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());
 const _: () = assert!(LOG_LINES_PER_SECOND * 30 + LOG_BURST < 10_000, "journald drops beyond that (B219)");

@@ -4,6 +4,8 @@
 
 use std::{
     cell::Cell,
+    fmt,
+    future::Future,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -104,11 +106,13 @@ enum Source {
     Relay(Relay),
 }
 
-#[derive(Debug)]
 struct Relay {
     body: Incoming,
     lease: Option<Lease>,
     upload: Rc<UploadState>,
+    /// The client has left. Asked where an upload is still on its way: while its bytes lie unread, the server reads nothing and
+    /// does not notice (B74, B247).
+    left: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// An end by FIN would look like a complete body to this client (B100).
     reset_if_cut: bool,
 }
@@ -128,11 +132,19 @@ impl Answer {
         conn: Rc<Conn>,
         access: Option<Box<Access>>,
     ) -> Self {
-        let mut relay = Relay { body, lease: Some(lease), upload, reset_if_cut };
+        let watched = (!upload.complete.get()).then(|| conn.clone());
+        let left = watched.map(|conn| Box::pin(async move { conn.gone().await }) as Pin<Box<dyn Future<Output = ()>>>);
+        let mut relay = Relay { body, lease: Some(lease), upload, left, reset_if_cut };
         if relay.body.is_end_stream() {
             relay.finish();
         }
         Self { source: Source::Relay(relay), conn, access }
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Relay").field("body", &self.body).field("lease", &self.lease).finish_non_exhaustive()
     }
 }
 
@@ -144,6 +156,13 @@ impl Relay {
             lease.give_back();
         }
     }
+
+    /// The body ends before its end, whoever is to blame: the backend, the client, or we ourselves.
+    fn cut(&mut self, conn: &Conn) {
+        if self.lease.take().is_some() && self.reset_if_cut {
+            conn.reset_on_close();
+        }
+    }
 }
 
 impl Body for Answer {
@@ -153,24 +172,35 @@ impl Body for Answer {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = &mut *self;
         let relay = match &mut this.source {
-            Source::Page(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Source::Page(page) => {
+                let page = page.take();
+                if let (Some(access), Some(page)) = (&mut this.access, &page) {
+                    access.bytes = page.len() as u64;
+                }
+                return Poll::Ready(page.map(|page| Ok(Frame::data(page))));
+            }
             Source::Relay(relay) => relay,
         };
-        match ready!(Pin::new(&mut relay.body).poll_frame(cx)) {
+        let Poll::Ready(polled) = Pin::new(&mut relay.body).poll_frame(cx) else {
+            if relay.left.as_mut().is_some_and(|left| left.as_mut().poll(cx).is_ready()) {
+                relay.left = None;
+                this.conn.kill();
+            }
+            return Poll::Pending;
+        };
+        match polled {
             Some(Ok(frame)) => {
                 if let (Some(access), Some(data)) = (&mut this.access, frame.data_ref()) {
                     access.bytes += data.len() as u64;
                 }
-                if relay.body.is_end_stream() {
+                // Nothing follows trailers, and the server does not ask.
+                if frame.is_trailers() || relay.body.is_end_stream() {
                     relay.finish();
                 }
                 Poll::Ready(Some(Ok(filter(frame))))
             }
             Some(Err(error)) => {
-                relay.lease = None;
-                if relay.reset_if_cut {
-                    this.conn.reset_on_close();
-                }
+                relay.cut(&this.conn);
                 if let Some(access) = &mut this.access {
                     access.cut = true;
                 }
@@ -200,13 +230,14 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Some(mut access) = self.access.take() {
-            if let Source::Relay(relay) = &self.source
-                && relay.lease.is_some()
-            {
-                access.left = true;
-            }
-            access.write();
+        if let Some(access) = &mut self.access
+            && let Source::Relay(relay) = &self.source
+            && relay.lease.is_some()
+        {
+            access.left = true;
+        }
+        if let Source::Relay(relay) = &mut self.source {
+            relay.cut(&self.conn);
         }
         self.conn.answer_ends(Instant::now());
     }

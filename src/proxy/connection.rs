@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::{IpAddr, SocketAddr},
+    os::fd::AsRawFd,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
@@ -20,8 +21,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{head::Head, pages::Problem, progress::Progress};
-use crate::limits::{HEAD_WAIT, KEEP_ALIVE, SWEEP};
+use super::{head::Head, pages::Problem, patience::Patience, progress::Progress};
+use crate::limits::{FRESH_GRACE, HEAD_READ_BYTES};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,11 +59,19 @@ pub(crate) struct Conn {
     last: Cell<bool>,
     /// No further request is read: an idle connection ends now.
     closing: Cell<bool>,
+    /// The service stops: a fresh connection does not wait for its request for long.
+    stopping: Cell<bool>,
     killed: Cell<bool>,
+    /// Nobody reads from the socket: that the client leaves must be seen otherwise.
+    unread: Cell<bool>,
+    /// Bytes that one read takes at most.
+    read_max: Cell<usize>,
     /// hotcore waits for bytes of the request body.
     awaiting_body: Cell<bool>,
     /// hotcore waits for the client to take bytes.
     writing: Cell<bool>,
+    /// The socket is to be offered bytes although it has not asked for them.
+    retry: Cell<bool>,
     input: Cell<Progress>,
     output: Cell<Progress>,
 }
@@ -82,9 +91,13 @@ impl Conn {
             answered: Cell::new(false),
             last: Cell::new(false),
             closing: Cell::new(false),
+            stopping: Cell::new(false),
             killed: Cell::new(false),
+            unread: Cell::new(false),
+            read_max: Cell::new(HEAD_READ_BYTES),
             awaiting_body: Cell::new(false),
             writing: Cell::new(false),
+            retry: Cell::new(false),
             input: Cell::new(Progress::default()),
             output: Cell::new(Progress::default()),
         }
@@ -129,8 +142,10 @@ impl Conn {
         self.persistent.set(head.persistent);
         *self.head.borrow_mut() = Some(head);
         self.answered.set(false);
+        self.unread.set(false);
         self.awaiting_body.set(false);
         self.input.set(Progress::default());
+        self.output.set(Progress::default());
     }
 
     /// A refused request is to be answered; there is no head.
@@ -138,7 +153,25 @@ impl Conn {
         self.enter(Phase::Answering, now);
         self.persistent.set(false);
         self.answered.set(false);
+        self.unread.set(false);
         self.awaiting_body.set(false);
+    }
+
+    /// Whether bytes may lie on the socket that nobody reads now: the rest of a body, or what has no room here. The server
+    /// reads a body only as far as somebody takes it.
+    pub(crate) fn leave_unread(&self, is_unread: bool) {
+        self.unread.set(is_unread);
+    }
+
+    /// Whether [`Conn::gone`] is the only way to see that the client leaves the present request.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.unread.get() && self.is_answering()
+    }
+
+    /// What comes next is of this size at most, or larger and worth several reads: space is cleared before each read, so it is not
+    /// offered where little is to come.
+    pub(crate) fn read_up_to(&self, bytes: usize) {
+        self.read_max.set(bytes);
     }
 
     /// Whether hotcore now waits for bytes of the request body; only then does the client's clock run (B136, B142).
@@ -149,6 +182,11 @@ impl Conn {
     /// What the guard found in the head of the present request, once.
     pub(crate) fn take_head(&self) -> Option<Head> {
         self.head.borrow_mut().take()
+    }
+
+    /// Whether the present request has a head; it has none when it was refused.
+    pub(crate) fn has_head(&self) -> bool {
+        self.head.borrow().is_some()
     }
 
     /// Whether the client keeps the connection after the present request.
@@ -178,6 +216,7 @@ impl Conn {
     /// The answer is complete, or given up.
     pub(crate) fn answer_ends(&self, now: Instant) {
         if self.phase.get() == Phase::Answering {
+            self.read_max.set(HEAD_READ_BYTES);
             self.enter(Phase::Idle, now);
             // The guard may hold the next, pipelined head back until now (B53).
             self.wake();
@@ -207,6 +246,17 @@ impl Conn {
         self.wake();
     }
 
+    /// As [`Conn::close`], but for a connection that was accepted a moment ago: its request is on the way, and a close that
+    /// meets it would be a lost request (B203).
+    pub(crate) fn stop(&self, now: Instant) {
+        if self.phase.get() == Phase::Fresh && now.saturating_duration_since(self.since.get()) < FRESH_GRACE {
+            self.last.set(true);
+            self.stopping.set(true);
+        } else {
+            self.close();
+        }
+    }
+
     /// The present answer, or the next one, says `Connection: close`. A connection that is idle now stays for one more request:
     /// closing it could meet that request on its way, and a close that meets a request is a lost request (B207).
     pub(crate) fn close_after_answer(&self) {
@@ -216,6 +266,12 @@ impl Conn {
     /// Whether no request is read any more.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.get()
+    }
+
+    /// Whether bytes of the client lie in the socket: a request that came before the close (B203).
+    pub(crate) fn has_input(&self) -> bool {
+        recv(self.stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT)
+            .is_ok_and(|bytes| bytes > 0)
     }
 
     /// Whether the answer must say that the connection closes.
@@ -252,20 +308,28 @@ impl Conn {
         let _ = self.stream.ready(interest).await;
     }
 
-    /// Looks at the time limits; called by the worker every [`SWEEP`].
-    pub(crate) fn sweep(&self, now: Instant) {
-        if self.writing.get() && tick(&self.output) {
-            tracing::debug!(client = %self.peer, "client does not read, connection ended");
-            self.reset_on_close();
-            self.kill();
-            return;
+    /// Looks at the time limits; called by the worker every [`SWEEP`](crate::limits::SWEEP).
+    pub(crate) fn sweep(&self, now: Instant, patience: &Patience) {
+        if self.writing.get() {
+            if tick(&self.output, patience) {
+                tracing::debug!(client = %self.peer, "client does not read, connection ended");
+                self.reset_on_close();
+                self.kill();
+                return;
+            }
+            self.retry.set(true);
+            self.wake();
+            if self.phase.get() == Phase::Idle {
+                // The last byte of the answer has not left yet (B133).
+                self.since.set(now);
+            }
         }
         let age = now.saturating_duration_since(self.since.get());
         match self.phase.get() {
-            Phase::Fresh if age >= HEAD_WAIT => self.close(),
-            Phase::Idle if age >= KEEP_ALIVE => self.close(),
-            Phase::Head if age >= HEAD_WAIT && !self.is_refused() => self.time_out(Problem::HeadTimeout),
-            Phase::Answering if self.awaiting_body.get() && !self.answered.get() && tick(&self.input) => {
+            Phase::Fresh if age >= patience.head || self.stopping.get() && age >= FRESH_GRACE => self.close(),
+            Phase::Idle if age >= patience.keep_alive => self.close(),
+            Phase::Head if age >= patience.head && !self.is_refused() => self.time_out(Problem::HeadTimeout),
+            Phase::Answering if self.awaiting_body.get() && !self.answered.get() && tick(&self.input, patience) => {
                 self.time_out(Problem::BodyTimeout)
             }
             _ => {}
@@ -279,9 +343,9 @@ impl Conn {
 }
 
 /// One sweep's worth of waiting. True when the client is too slow.
-fn tick(progress: &Cell<Progress>) -> bool {
+fn tick(progress: &Cell<Progress>, patience: &Patience) -> bool {
     let mut value = progress.get();
-    let stalled = value.wait(SWEEP);
+    let stalled = value.wait(patience);
     progress.set(value);
     stalled
 }
@@ -301,7 +365,8 @@ impl AsyncRead for ConnStream {
         let conn = &*self.0;
         loop {
             ready!(conn.stream.poll_read_ready(cx))?;
-            let space = buf.initialize_unfilled();
+            let most = buf.remaining().min(conn.read_max.get());
+            let space = buf.initialize_unfilled_to(most);
             let mut short = None;
             let result = conn.stream.try_io(Interest::READABLE, || {
                 let bytes = recv_nonblocking(&conn.stream, space)?;
@@ -318,31 +383,47 @@ impl AsyncRead for ConnStream {
                 (None, Err(error)) => return Poll::Ready(Err(error)),
             };
             buf.advance(bytes);
-            count(&conn.input, bytes);
+            if conn.awaiting_body.get() {
+                count(&conn.input, bytes);
+            }
             return Poll::Ready(Ok(()));
         }
     }
 }
 
 fn recv_nonblocking(stream: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
-    use std::os::fd::AsRawFd;
     recv(stream.as_raw_fd(), space, MsgFlags::empty()).map_err(io::Error::from)
 }
 
 impl ConnStream {
-    fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        mut send: impl FnMut(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
+    fn poll_send(&self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let conn = &*self.0;
         loop {
+            let has_waited = conn.writing.get();
             let polled = conn.stream.poll_write_ready(cx);
             conn.writing.set(polled.is_pending());
-            ready!(polled)?;
-            match send(&conn.stream) {
+            let sent = match polled {
+                Poll::Ready(ready) => {
+                    ready?;
+                    match bufs {
+                        [buf] => conn.stream.try_write(buf),
+                        _ => conn.stream.try_write_vectored(bufs),
+                    }
+                }
+                // The kernel asks for bytes only when a third of its buffer is free, which a slow client may need minutes for.
+                // Offered some at every sweep, it shows whether the client takes any (B137).
+                Poll::Pending if conn.retry.take() => match SockRef::from(&conn.stream).send_vectored(bufs) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                    sent => sent,
+                },
+                Poll::Pending => return Poll::Pending,
+            };
+            match sent {
                 Ok(bytes) => {
-                    count(&conn.output, bytes);
+                    conn.writing.set(false);
+                    if has_waited {
+                        count(&conn.output, bytes);
+                    }
                     return Poll::Ready(Ok(bytes));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -354,7 +435,7 @@ impl ConnStream {
 
 impl AsyncWrite for ConnStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream| stream.try_write(bytes))
+        self.poll_send(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -362,7 +443,7 @@ impl AsyncWrite for ConnStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, |stream| stream.try_write_vectored(bufs))
+        self.poll_send(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -87,19 +87,16 @@ impl Exchange {
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(header::ACCEPT).cloned();
         let mut access = self.proxy.access_log.then(|| Box::new(self.access(&parts)));
-        match self.try_answer(parts, body, &mut access).await {
+        let upload = Upload::new((!body.is_end_stream()).then_some(body));
+        let state = upload.state();
+        match self.try_answer(parts, upload, &mut access).await {
             Ok(response) => Ok(response),
-            Err(Failure::Options) => Ok(self.own(pages::options_answer(), access)),
-            Err(Failure::Gone) => {
-                if let Some(access) = access {
-                    access.write();
-                }
-                Err(Gone)
-            }
+            Err(Failure::Options) => Ok(self.own(pages::options_answer(), &state, access)),
+            Err(Failure::Gone) => Err(Gone),
             Err(Failure::Page(problem)) => {
                 // A refusal that the guard or the sweep noted meanwhile is the cause of what went wrong here.
                 let problem = self.conn.take_refusal().unwrap_or(problem);
-                Ok(self.own(pages::answer(&problem, accept.as_ref()), access))
+                Ok(self.own(pages::answer(&problem, accept.as_ref()), &state, access))
             }
         }
     }
@@ -107,7 +104,7 @@ impl Exchange {
     async fn try_answer(
         &self,
         mut parts: request::Parts,
-        body: Incoming,
+        upload: Upload,
         access: &mut Option<Box<Access>>,
     ) -> Result<Response<Answer>, Failure> {
         if let Some(problem) = self.conn.take_refusal() {
@@ -118,7 +115,6 @@ impl Exchange {
         let sending = self.prepare(&mut parts, &head, &rule)?;
 
         let (method, version) = (parts.method.clone(), head.version);
-        let upload = Upload::new((!matches!(head.framing, Framing::None | Framing::Length(0))).then_some(body));
         let state = upload.state();
         let request = Request::from_parts(parts, upload);
         let (response, lease, rule) = self.send(rule, request, &state).await?;
@@ -150,6 +146,11 @@ impl Exchange {
             .table
             .find(domain)
             .ok_or_else(|| Problem::UnknownName { name: domain.to_string(), domain: Some(domain.clone()) })
+    }
+
+    /// The rule as it is now (B22, B40).
+    fn current(&self, rule: Arc<Rule>) -> Result<Arc<Rule>, Problem> {
+        if rule.is_current() { Ok(rule) } else { self.check_port(self.find(&rule.domain)?) }
     }
 
     fn check_port(&self, rule: Arc<Rule>) -> Result<Arc<Rule>, Problem> {
@@ -200,8 +201,9 @@ impl Exchange {
         let repeatable = !has_body && is_idempotent(request.method());
         let mut fresh_only = false;
         loop {
-            let reused = if fresh_only { None } else { self.proxy.upstreams.reuse(rule.port) };
-            let mut lease = match reused {
+            rule = self.current(rule)?;
+            let kept = if fresh_only { None } else { self.proxy.upstreams.reuse(rule.port) };
+            let mut lease = match kept {
                 Some(lease) if repeatable || lease.is_alive().await => lease,
                 Some(_) => continue,
                 None => {
@@ -210,6 +212,11 @@ impl Exchange {
                     lease
                 }
             };
+            // Getting the connection took a while. Once a change is acknowledged, nothing goes to the old port (B40).
+            if !rule.is_current() {
+                lease.give_back();
+                continue;
+            }
             let spare = (lease.reused && repeatable).then(|| copy(&request));
             let sent = if has_body {
                 // While bytes of the body lie unread, only the poller tells that the client has left (B247).
@@ -222,18 +229,25 @@ impl Exchange {
                 lease.send(request).await
             };
             let mut error = match sent {
-                Ok(response) => return Ok((response, lease, rule)),
+                Ok(response) => {
+                    rule.prove();
+                    return Ok((response, lease, rule));
+                }
                 Err(error) => error,
             };
-            let again =
-                if lease.reused && !error.responded && !fresh_only { error.unsent.take().or(spare) } else { None };
+            // What was never written may be sent again, whatever it is and whatever has arrived (B34, B38).
+            let again = match error.unsent.take() {
+                unsent @ Some(_) => unsent,
+                None if error.responded => None,
+                None => spare,
+            };
             match again {
-                Some(unsent) => {
+                Some(unsent) if lease.reused && !fresh_only => {
                     self.proxy.totals.retries.fetch_add(1, Ordering::Relaxed);
                     request = unsent;
                     fresh_only = true;
                 }
-                None => return Err(no_answer(&rule, lease.reused, &error).into()),
+                _ => return Err(no_answer(&rule, lease.reused, &error).into()),
             }
         }
     }
@@ -241,11 +255,12 @@ impl Exchange {
     /// A new connection to the rule's backend: at once, or after holding (B21–B28). The rule may have changed meanwhile.
     async fn reach(&self, mut rule: Arc<Rule>) -> Result<(Lease, Arc<Rule>), Failure> {
         let Proxy { upstreams, holds, .. } = &*self.proxy;
+        let arrived = Instant::now();
         let mut hold: Option<Hold> = None;
         loop {
             // A port under probe is tried by the probe alone.
             let silent = if hold.is_none() && holds.is_probing(rule.port) {
-                false
+                holds.is_silent(rule.port)
             } else {
                 if hold.is_some()
                     && let Some(lease) = upstreams.reuse(rule.port)
@@ -253,13 +268,19 @@ impl Exchange {
                     rule.prove();
                     return Ok((lease, rule));
                 }
-                match upstreams.connect(rule.port).await {
+                let connected = tokio::select! {
+                    biased;
+                    connected = upstreams.connect(rule.port) => connected,
+                    () = self.conn.gone() => return Err(Failure::Gone),
+                };
+                match connected {
                     Ok(lease) => {
                         rule.prove();
                         return Ok((lease, rule));
                     }
                     Err(DialError::Refused) => false,
                     Err(DialError::Silent) => true,
+                    Err(DialError::Reset) => return Err(Problem::ClosedAtOnce(backend(&rule)).into()),
                     Err(DialError::Exhausted(error)) => {
                         tracing::warn!(%error, "no connection to a backend for want of descriptors or ports");
                         return Err(Problem::NoDescriptors.into());
@@ -272,7 +293,7 @@ impl Exchange {
             };
             let entered = match &mut hold {
                 Some(hold) => hold,
-                None => hold.insert(Hold::enter(self, &rule)?),
+                None => hold.insert(Hold::enter(self, &rule, arrived)?),
             };
             rule = self.wait(rule, entered, silent).await?;
         }
@@ -282,17 +303,18 @@ impl Exchange {
     async fn wait(&self, rule: Arc<Rule>, hold: &mut Hold, silent: bool) -> Result<Arc<Rule>, Failure> {
         let Proxy { upstreams, holds, .. } = &*self.proxy;
         loop {
-            let attempt = timeout_at(hold.deadline, holds.next_attempt(upstreams, rule.port));
+            let attempt = timeout_at(hold.deadline, holds.next_attempt(upstreams, rule.port, silent));
             let in_time = tokio::select! {
                 attempt = attempt => attempt.is_ok(),
                 () = self.conn.gone() => return Err(Failure::Gone),
             };
-            let now = self.check_port(self.find(&rule.domain)?)?;
-            if !Arc::ptr_eq(&now, &rule) {
+            if !rule.is_current() {
+                let now = self.current(rule)?;
                 hold.follow(self, &now)?;
                 return Ok(now);
             }
             if !in_time {
+                let silent = holds.is_silent(rule.port);
                 let problem = if silent { Problem::NotAccepting } else { Problem::NothingListens };
                 return Err(problem(backend(&rule)).into());
             }
@@ -337,10 +359,11 @@ impl Exchange {
     }
 
     /// An answer of our own; the server leaves its body out for HEAD.
-    fn own(&self, response: Response<Bytes>, access: Option<Box<Access>>) -> Response<Answer> {
+    fn own(&self, response: Response<Bytes>, upload: &UploadState, access: Option<Box<Access>>) -> Response<Answer> {
         self.conn.answer_begins();
         let (mut parts, page) = response.into_parts();
-        if self.conn.is_last() {
+        // What is left of an upload is never read as a request (B161, P19).
+        if self.conn.is_last() || !upload.complete.get() {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let answer = Answer::page(page, self.conn.clone(), with_status(access, parts.status));
@@ -348,6 +371,9 @@ impl Exchange {
     }
 
     fn access(&self, parts: &request::Parts) -> Access {
+        if !self.conn.has_head() {
+            return Access::refused(self.conn.peer());
+        }
         Access::new(self.conn.peer(), parts.method.clone(), &name_as_written(parts), &parts.uri)
     }
 }
@@ -356,19 +382,20 @@ impl Exchange {
 struct Hold {
     arrived: Instant,
     deadline: Instant,
-    _place: Held,
+    place: Option<Held>,
 }
 
 impl Hold {
-    fn enter(exchange: &Exchange, rule: &Arc<Rule>) -> Result<Self, Problem> {
-        let arrived = Instant::now();
-        Ok(Self { arrived, deadline: arrived + hold_time(rule), _place: place(exchange, rule)? })
+    fn enter(exchange: &Exchange, rule: &Arc<Rule>, arrived: Instant) -> Result<Self, Problem> {
+        Ok(Self { arrived, deadline: arrived + hold_time(rule), place: Some(place(exchange, rule)?) })
     }
 
     /// The domain goes to another port now, and this request with it (B22). A new port gets the time of a new port, within
     /// the time of the whole hold.
     fn follow(&mut self, exchange: &Exchange, rule: &Arc<Rule>) -> Result<(), Problem> {
-        self._place = place(exchange, rule)?;
+        // Given up first: where all places are taken, this one is the next.
+        self.place = None;
+        self.place = Some(place(exchange, rule)?);
         self.deadline = (Instant::now() + hold_time(rule)).min(self.arrived + HOLD);
         Ok(())
     }
@@ -412,16 +439,17 @@ fn no_answer(rule: &Rule, reused: bool, error: &SendError) -> Problem {
     if !error.responded {
         return if reused { Problem::Interrupted(backend) } else { Problem::ClosedAtOnce(backend) };
     }
+    let first = &error.first_bytes;
+    if !first.starts_with(b"HTTP/1.") && !b"HTTP/1.".starts_with(first) {
+        return Problem::NotHttp(backend, pages::guess(first));
+    }
+    if error.is_flooded || error.cause.is_parse_too_large() {
+        return bad_response(rule, BadResponse::HeadTooLong);
+    }
     if !error.cause.is_parse() {
         return Problem::Interrupted(backend);
     }
-    if error.cause.is_parse_too_large() {
-        return bad_response(rule, BadResponse::HeadTooLong);
-    }
-    if error.first_bytes.starts_with(b"HTTP/1.") {
-        return bad_response(rule, BadResponse::Malformed);
-    }
-    Problem::NotHttp(backend, pages::guess(&error.first_bytes))
+    bad_response(rule, BadResponse::Malformed)
 }
 
 fn bad_response(rule: &Rule, broken: BadResponse) -> Problem {

@@ -23,7 +23,7 @@ use super::{
     head::{self, Framing, Head, LastHost},
     pages::{self, Problem},
 };
-use crate::limits::RELAY_BYTES_MAX;
+use crate::limits::{HEAD_READ_BYTES, RELAY_BYTES_MAX};
 
 /// The guard around a byte stream.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
                 self.stand_in();
                 return Poll::Ready(Ok(()));
             }
-            if self.carry.is_empty() && self.conn.is_closing() {
+            if self.carry.is_empty() && self.conn.is_closing() && !self.conn.has_input() {
                 self.state = State::Closed;
                 return Poll::Ready(Ok(()));
             }
@@ -144,12 +144,14 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     }
 
     fn begin(&mut self, head: Head) {
+        self.conn.read_up_to(if head.framing == Framing::None { HEAD_READ_BYTES } else { RELAY_BYTES_MAX });
         self.state = match head.framing {
             Framing::None | Framing::Length(0) => State::Head,
             Framing::Length(length) => State::Length(length),
             Framing::Chunked => State::Chunked(Box::default()),
         };
         self.conn.request_begins(head, Instant::now());
+        self.conn.leave_unread(!matches!(self.state, State::Head));
     }
 
     /// How many of `bytes` belong to the present body. A violation is noted and nothing more is handed over (B47).
@@ -211,18 +213,22 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 
     /// While an answer is pending: the client may leave (B75) or send its next request, which waits here, bounded.
     fn poll_watch(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.conn.leave_unread(false);
         while self.carry.len() < RELAY_BYTES_MAX {
             let start = buf.filled().len();
             ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
             let fresh = buf.filled().get(start..).unwrap_or_default();
             if fresh.is_empty() {
-                let persistent = self.conn.is_persistent();
+                if self.conn.is_persistent() {
+                    return Poll::Ready(Ok(()));
+                }
                 // A script's `Connection: close` request is answered although its sending side has ended.
-                return if persistent { Poll::Ready(Ok(())) } else { Poll::Pending };
+                break;
             }
             self.carry.extend_from_slice(fresh);
             buf.set_filled(start);
         }
+        self.conn.leave_unread(true);
         Poll::Pending
     }
 

@@ -9,8 +9,6 @@
 //! The entry points are pure and fuzzed.
 
 mod bytes;
-#[cfg(test)]
-mod differential;
 mod line;
 #[cfg(test)]
 mod tests;

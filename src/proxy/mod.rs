@@ -13,6 +13,7 @@ mod body;
 mod connection;
 mod exchange;
 mod guard;
+mod patience;
 mod progress;
 mod tunnel;
 mod upstream;
@@ -31,7 +32,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     sync::{
         Arc,
@@ -52,6 +53,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub use self::patience::Patience;
 use self::{
     connection::{Conn, ConnStream},
     exchange::Exchange,
@@ -60,7 +62,7 @@ use self::{
     upstream::{Holds, Tunnel, Upstreams},
 };
 use crate::{
-    limits::{LINGER, LINGER_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
+    limits::{LINGER_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
     routes::Table,
 };
 
@@ -73,6 +75,8 @@ pub struct ProxyConfig {
     pub own_ports: Vec<u16>,
     /// Write one record for each request.
     pub access_log: bool,
+    /// How long clients are waited for.
+    pub patience: Patience,
     /// The counters of all workers.
     pub totals: Arc<ProxyTotals>,
 }
@@ -128,6 +132,7 @@ pub struct Proxy {
     table: Table,
     own_ports: HashSet<u16>,
     access_log: bool,
+    patience: Patience,
     via: Via,
     totals: Arc<ProxyTotals>,
     upstreams: Rc<Upstreams>,
@@ -149,11 +154,15 @@ impl Proxy {
     pub fn new(config: ProxyConfig) -> Self {
         let mut http1 = http1::Builder::new();
         // The guard's limits lie below the library's, so that our readable page wins over a bare one (B162).
-        http1.max_headers(REQUEST_FIELDS_MAX).max_buf_size(REQUEST_HEAD_BYTES_MAX + 8 * 1024).half_close(false);
+        const ABOVE: usize = REQUEST_HEAD_BYTES_MAX + 8 * 1024;
+        http1.max_headers(REQUEST_FIELDS_MAX).max_buf_size(ABOVE).half_close(false);
+        // This one counts for trailers too, whose limit would else be met one byte before ours.
+        http1.max_header_size(ABOVE);
         Self {
             table: config.table,
             own_ports: config.own_ports.into_iter().collect(),
             access_log: config.access_log,
+            patience: config.patience,
             via: config.totals.via.clone(),
             upstreams: Rc::new(Upstreams::default()),
             holds: Rc::new(Holds::new(config.totals.held.clone())),
@@ -188,7 +197,7 @@ impl Proxy {
     /// Keeps the time limits; the worker calls it every [`SWEEP`](crate::limits::SWEEP).
     pub fn sweep(&self, now: Instant) {
         for conn in self.connections.borrow().values() {
-            conn.sweep(now);
+            conn.sweep(now, &self.patience);
         }
         self.upstreams.sweep(now);
     }
@@ -206,13 +215,19 @@ impl Proxy {
         }
     }
 
+    /// Waits until a connection of this worker has ended.
+    pub async fn departure(&self) {
+        self.left.notified().await;
+    }
+
     /// Ends all connections in order: idle ones now if `tunnels` is zero, else after their next answer (B203, B207);
     /// requests without an answer by `requests`; the rest by the longer of both; tunnels by `tunnels`.
     pub async fn drain(self: &Rc<Self>, requests: Duration, tunnels: Duration) {
         self.draining.set(true);
+        let now = Instant::now();
         for conn in self.connections.borrow().values() {
             if tunnels.is_zero() {
-                conn.close();
+                conn.stop(now);
             } else {
                 conn.close_after_answer();
             }
@@ -257,21 +272,7 @@ impl Proxy {
             async move { exchange.answer(request).await }
         });
         let mut http = self.http1.serve_connection(TokioIo::new(guard), service);
-        let done = poll_fn(|cx| {
-            conn.attach(cx.waker());
-            if conn.is_killed() {
-                return Poll::Ready(None);
-            }
-            // A bug met by one connection ends that connection alone (B212).
-            catch_unwind(AssertUnwindSafe(|| Pin::new(&mut http).poll(cx))).map_or_else(
-                |_| {
-                    self.totals.panics.fetch_add(1, Ordering::Relaxed);
-                    Poll::Ready(None)
-                },
-                |polled| polled.map(Some),
-            )
-        })
-        .await;
+        let done = self.drive(&conn, &mut http).await;
         let Some(done) = done else { return };
         let parts = http.into_parts();
         let guard = parts.io.into_inner();
@@ -281,15 +282,51 @@ impl Proxy {
             return self.tunnel(conn, seat, stream, first, tunnel).await;
         }
         match done {
-            Ok(()) if guard.may_have_unread_input() => linger(guard).await,
+            Ok(()) if guard.may_have_unread_input() => {
+                let mut lingering = pin!(linger(guard, self.patience.linger));
+                self.drive(&conn, &mut lingering).await;
+            }
             Ok(()) => {}
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
     }
 
+    /// Drives a connection to its end; `None` when it was given up.
+    async fn drive<F: Future + Unpin>(&self, conn: &Conn, work: &mut F) -> Option<F::Output> {
+        let mut gone = pin!(None);
+        let mut watched = None;
+        poll_fn(|cx| {
+            conn.attach(cx.waker());
+            if conn.is_killed() {
+                return Poll::Ready(None);
+            }
+            // A bug met by one connection ends that connection alone (B212).
+            match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *work).poll(cx))) {
+                Ok(Poll::Ready(done)) => return Poll::Ready(Some(done)),
+                Ok(Poll::Pending) => {}
+                Err(_) => {
+                    self.totals.panics.fetch_add(1, Ordering::Relaxed);
+                    return Poll::Ready(None);
+                }
+            }
+            // While nobody reads from the socket, only the poller tells that the client has left (B74, B75, B247).
+            let watch = conn.needs_watch().then(|| conn.is_persistent());
+            if watch != watched {
+                gone.set(watch.map(|_| conn.gone()));
+                watched = watch;
+            }
+            match gone.as_mut().as_pin_mut() {
+                Some(gone) => gone.poll(cx).map(|()| None),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     async fn tunnel(&self, conn: Rc<Conn>, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
         let _tunnel = seat.into_tunnel();
         let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
+        conn.read_up_to(TUNNEL_BUFFER_BYTES);
         tunnel::watch_for_dead_peer(conn.stream());
         tunnel::watch_for_dead_peer(backend.socket());
         tokio::select! {
@@ -311,8 +348,9 @@ impl fmt::Debug for Proxy {
 
 /// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
 /// what still comes for a moment, then close (B98, RFC 9112, 9.6).
-async fn linger(guard: Guard<ConnStream>) {
+async fn linger(guard: Guard<ConnStream>, time: Duration) {
     let (mut stream, _) = guard.into_parts();
+    stream.0.read_up_to(TUNNEL_BUFFER_BYTES);
     let discard = async {
         if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
             return;
@@ -326,7 +364,7 @@ async fn linger(guard: Guard<ConnStream>) {
             }
         }
     };
-    let _ = timeout(LINGER, discard).await;
+    let _ = timeout(time, discard).await;
 }
 
 /// A connection's place in its worker's list; gone when dropped, also by a panic.
@@ -370,3 +408,6 @@ impl Drop for TunnelSeat {
         proxy.totals.tunnels.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

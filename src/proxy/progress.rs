@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{PROGRESS_BYTES_PER_SECOND, PROGRESS_WINDOW};
+use super::patience::Patience;
 
 /// Bytes and waiting time since the window began.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,19 +15,18 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Notes bytes that the client sent or took.
+    /// Notes bytes that hotcore has waited for: what was sent or taken before the waiting is no progress in it.
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes as u64);
     }
 
-    /// Notes that hotcore waited for the client for `time` more. True when the client is too slow to be waited for.
-    pub(crate) fn wait(&mut self, time: Duration) -> bool {
-        self.waited += time;
-        if self.waited < PROGRESS_WINDOW {
+    /// Notes that hotcore waited for the client for one sweep more. True when the client is too slow to be waited for.
+    pub(crate) fn wait(&mut self, patience: &Patience) -> bool {
+        self.waited += patience.sweep;
+        if self.waited < patience.window {
             return false;
         }
-        let enough = PROGRESS_BYTES_PER_SECOND * PROGRESS_WINDOW.as_secs();
-        let stalled = self.bytes < enough;
+        let stalled = self.bytes < patience.window_bytes();
         *self = Self::default();
         stalled
     }
@@ -36,31 +35,45 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{PROGRESS_WINDOW, SWEEP};
 
-    const ENOUGH: u64 = 240 * 60;
+    const ENOUGH: usize = 240 * 60;
+
+    /// A whole window in one step.
+    const WINDOW: Patience = Patience {
+        head: Duration::ZERO,
+        keep_alive: Duration::ZERO,
+        window: PROGRESS_WINDOW,
+        bytes_per_second: 240,
+        sweep: PROGRESS_WINDOW,
+        linger: Duration::ZERO,
+    };
 
     /// B136, B137, section 12: 240 B/s over 60 s of waiting, at the limit and one below it.
     #[test]
     fn the_average_rate_over_the_window_decides() {
         let mut progress = Progress::default();
-        progress.add(ENOUGH as usize);
-        assert!(!progress.wait(PROGRESS_WINDOW), "exactly enough");
-        progress.add(ENOUGH as usize - 1);
-        assert!(progress.wait(PROGRESS_WINDOW), "one byte short");
+        progress.add(ENOUGH);
+        assert!(!progress.wait(&WINDOW), "exactly enough");
+        progress.add(ENOUGH - 1);
+        assert!(progress.wait(&WINDOW), "one byte short");
     }
 
     #[test]
     fn nothing_is_decided_before_the_window_is_over() {
         let mut progress = Progress::default();
-        assert!(!progress.wait(PROGRESS_WINDOW - Duration::from_millis(1)));
-        assert!(progress.wait(Duration::from_millis(1)));
+        let sweeps = PROGRESS_WINDOW.as_millis() / SWEEP.as_millis();
+        for _ in 1..sweeps {
+            assert!(!progress.wait(&Patience::default()));
+        }
+        assert!(progress.wait(&Patience::default()));
     }
 
     #[test]
     fn each_window_begins_anew() {
         let mut progress = Progress::default();
-        progress.add(10 * ENOUGH as usize);
-        assert!(!progress.wait(PROGRESS_WINDOW));
-        assert!(progress.wait(PROGRESS_WINDOW), "a fast start does not pay for a later stall");
+        progress.add(10 * ENOUGH);
+        assert!(!progress.wait(&WINDOW));
+        assert!(progress.wait(&WINDOW), "a fast start does not pay for a later stall");
     }
 }

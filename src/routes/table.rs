@@ -13,7 +13,7 @@ mod tests;
 use std::{
     borrow::Borrow,
     cmp,
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fmt,
     hash::BuildHasher,
     mem,
@@ -100,13 +100,14 @@ impl TableWriter {
 
     /// Changes the table into one of exactly `rules`, rule by rule; what stays the same stays untouched.
     pub(super) fn become_like(&mut self, rules: Vec<Arc<Rule>>) {
-        let wanted: BTreeSet<ByName> = rules.into_iter().map(ByName).collect();
-        let surplus: Vec<_> = self.index.difference(&wanted).map(|ByName(rule)| rule.domain.clone()).collect();
+        let wanted: HashMap<Domain, Port> = rules.into_iter().map(|rule| (rule.domain.clone(), rule.port)).collect();
+        let surplus = |rule: &&Arc<Rule>| !wanted.contains_key(&rule.domain);
+        let surplus: Vec<Domain> = self.page_after(None).filter(surplus).map(|rule| rule.domain.clone()).collect();
         for domain in surplus {
             self.remove(&domain);
         }
-        for ByName(rule) in wanted {
-            self.insert_proven(rule.domain.clone(), rule.port);
+        for (domain, port) in wanted {
+            self.insert_proven(domain, port);
         }
     }
 

@@ -22,20 +22,29 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// Takes the lock, or asks who has it for the sockets, which are the second part of the answer. One that is just ending,
-    /// or just starting, is waited for, [`limits::HANDOVER_REACH`] at most.
+    /// Asks who serves on the folder for the sockets, which are the second part of the answer; takes the lock where nobody
+    /// does. One that is just ending, or just starting, is waited for, [`limits::HANDOVER_REACH`] at most.
+    ///
+    /// The door comes before the lock: while a hand-over is under way the lock is free for a moment, and not for a third one.
     pub fn make(folder: &Path) -> Result<(Self, Vec<Offered>), ServiceError> {
         let deadline = Instant::now() + limits::HANDOVER_REACH;
         loop {
-            let process = match Lock::try_take(folder) {
-                Ok(lock) => return Ok((Self::Alone(lock), Vec::new())),
-                Err(LockError::Held { by, .. }) => by,
-                Err(error) => return Err(ServiceError::Lock(error)),
+            let nobody = match New::connect(folder) {
+                Ok(mut new) => match new.ask() {
+                    Ok(offered) => return Ok((Self::After(new), offered)),
+                    Err(nobody @ AskError::Nobody(_)) => nobody,
+                    Err(source) => return Err(ServiceError::Handover { process: Some(new.process()), source }),
+                },
+                Err(nobody @ AskError::Nobody(_)) => nobody,
+                Err(source) => return Err(ServiceError::Handover { process: None, source }),
             };
-            match New::ask(folder) {
-                Ok((new, offered)) => return Ok((Self::After(new), offered)),
-                Err(AskError::Nobody(_)) if Instant::now() < deadline => thread::sleep(limits::LOCK_RETRY),
-                Err(source) => return Err(ServiceError::Handover { process, source }),
+            match Lock::try_take(folder) {
+                Ok(lock) => return Ok((Self::Alone(lock), Vec::new())),
+                Err(LockError::Held { .. }) if Instant::now() < deadline => thread::sleep(limits::LOCK_RETRY),
+                Err(LockError::Held { by, .. }) => {
+                    return Err(ServiceError::Handover { process: by, source: nobody });
+                }
+                Err(error) => return Err(ServiceError::Lock(error)),
             }
         }
     }

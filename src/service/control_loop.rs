@@ -100,7 +100,7 @@ mod tests {
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(timeout(Duration::from_secs(10), future)).unwrap()
+        runtime.block_on(async { timeout(Duration::from_secs(10), future).await }).unwrap()
     }
 
     #[test]

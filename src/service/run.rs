@@ -88,6 +88,7 @@ fn serve(
         watchdog: Watchdog::from_environment(),
         log: place.to_string(),
         is_managed: variable("NOTIFY_SOCKET").is_some(),
+        handover_wait: limits::HANDOVER_WAIT,
     };
     let stop = || signals::stop().map_err(|source| ServiceError::Start { what: "the handling of signals", source });
     runtime.block_on(async { Supervisor::start(start)?.run(stop()?).await })

@@ -30,6 +30,8 @@ pub(super) struct Status {
     table: Table,
     own_ports: Vec<u16>,
     suspects: Vec<Domain>,
+    /// What was wrong with the rules on disk.
+    problems: Vec<String>,
     connections: AtomicUsize,
     tunnels: AtomicUsize,
     requests: AtomicU64,
@@ -43,6 +45,7 @@ impl Status {
         log: String,
         workers: usize,
         writer: &TableWriter,
+        problems: Vec<String>,
     ) -> Arc<Self> {
         let own_ports = sockets.own_ports();
         // New rules to own ports are refused, so only those read from disk can point there (B30).
@@ -60,6 +63,7 @@ impl Status {
             table: writer.table(),
             own_ports,
             suspects,
+            problems,
             connections: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -84,7 +88,7 @@ impl Status {
 
     /// The answer to `status`, the important facts first.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts = Vec::new();
+        let mut facts: Vec<_> = self.problems.iter().map(|problem| ("problem", problem.clone())).collect();
         let loops = self.rules_to_own_ports();
         if !loops.is_empty() {
             facts.push(("rules to hotcore's own ports", join(&loops)));
@@ -120,6 +124,9 @@ impl Status {
         let _ = write!(line, ", {} connections", self.connections.load(Ordering::Relaxed));
         for (kind, addresses) in &self.addresses {
             let _ = write!(line, "; {kind} on {}", join(addresses));
+        }
+        for problem in &self.problems {
+            let _ = write!(line, "; problem: {problem}");
         }
         let loops = self.rules_to_own_ports();
         if !loops.is_empty() {

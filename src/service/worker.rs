@@ -24,12 +24,12 @@ use tokio::{
     net::TcpListener as TokioListener,
     sync::{mpsc, watch},
     task::{LocalSet, spawn_local},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
-    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED, SWEEP},
-    proxy::{Proxy, ProxyConfig, ProxyTotals},
+    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED},
+    proxy::{Patience, Proxy, ProxyConfig, ProxyTotals},
     routes::Table,
 };
 
@@ -44,6 +44,10 @@ pub struct WorkerConfig {
     pub own_ports: Vec<u16>,
     /// Write one record for each request, target `hotcore::access`.
     pub access_log: bool,
+    /// How long clients are waited for.
+    pub patience: Patience,
+    /// Client connections of all workers together; `None`: as many as descriptors allow (B154).
+    pub connections_max: Option<usize>,
 }
 
 /// The listening sockets of the data plane, non-blocking.
@@ -115,7 +119,7 @@ impl Workers {
         let totals = Arc::new(ProxyTotals::default());
         let (inboxes, mut mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let inboxes: Arc<[Inbox]> = inboxes.into();
-        let connections_max = connections_max();
+        let connections_max = config.connections_max.unwrap_or_else(connections_max);
         for index in (0..count).rev() {
             let mut own = Vec::with_capacity(listeners.http.len());
             for listener in &listeners.http {
@@ -129,6 +133,7 @@ impl Workers {
                     table: config.table.clone(),
                     own_ports: config.own_ports.clone(),
                     access_log: config.access_log,
+                    patience: config.patience,
                     totals: totals.clone(),
                 },
                 phases: phases.clone(),
@@ -176,6 +181,11 @@ impl Workers {
         self.seats.iter().map(|seat| seat.heartbeat.load(Ordering::Relaxed)).collect()
     }
 
+    /// For each worker its client connections, as the others know of them.
+    pub fn connections(&self) -> Vec<usize> {
+        self.seats.iter().map(|seat| seat.connections.load(Ordering::Relaxed)).collect()
+    }
+
     /// What the workers hold at this moment.
     pub fn counts(&self) -> Counts {
         Counts {
@@ -220,16 +230,15 @@ impl Worker {
             .build()
             .map_err(|error| format!("worker {index} cannot start its runtime: {error}"))?;
         let local = LocalSet::new();
-        local
-            .block_on(&runtime, self.work())
-            .map_err(|error| format!("worker {index} cannot accept connections: {error}"))
+        local.block_on(&runtime, self.work()).map_err(|error| format!("worker {index} cannot go on: {error}"))
     }
 
     async fn work(self) -> io::Result<()> {
         let Self { index, listeners, proxy, mut phases, seats, totals, inboxes, mut mail, connections_max } = self;
+        let every = proxy.patience.sweep;
         let proxy = Rc::new(Proxy::new(proxy));
         let place = Rc::new(Place { index, seats, totals, inboxes, connections_max, stopped: Cell::new(false) });
-        spawn_local(sweep(proxy.clone(), place.clone()));
+        let mut keeping_time = spawn_local(sweep(proxy.clone(), place.clone(), every));
 
         let drain = loop {
             match *phases.borrow_and_update() {
@@ -263,6 +272,11 @@ impl Worker {
                             if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
                                 proxy.serve(stream, peer);
                             }
+                            place.note(proxy.connections() + mail.len());
+                        }
+                        ended = &mut keeping_time => {
+                            let reason = ended.err().map(|panic| panic.to_string()).unwrap_or_default();
+                            return Err(io::Error::other(format!("its clock has ended: {reason}")));
                         }
                         Some(ended) = accepting.join_next() => {
                             return match ended {
@@ -299,6 +313,13 @@ struct Place {
 }
 
 impl Place {
+    /// Tells the others how many connections this worker has.
+    fn note(&self, connections: usize) {
+        if let Some(seat) = self.seats.get(self.index) {
+            seat.connections.store(connections, Ordering::Relaxed);
+        }
+    }
+
     /// The worker that a fresh connection goes to, if this one has more than a quarter above its share.
     fn emptier(&self, own: usize) -> Option<usize> {
         let all: usize = self.seats.iter().map(|seat| seat.connections.load(Ordering::Relaxed)).sum();
@@ -313,16 +334,16 @@ impl Place {
 }
 
 /// Keeps time: the limits of all connections, and the heartbeat.
-async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>) {
-    let mut ticks = interval(SWEEP);
+async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>, every: Duration) {
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !place.stopped.get() {
         ticks.tick().await;
         proxy.sweep(Instant::now());
         if let Some(seat) = place.seats.get(place.index) {
             seat.heartbeat.fetch_add(1, Ordering::Relaxed);
-            seat.connections.store(proxy.connections(), Ordering::Relaxed);
         }
+        place.note(proxy.connections());
     }
 }
 
@@ -330,15 +351,11 @@ async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>) {
 async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
     loop {
         for _ in 0..ACCEPTS_PER_TURN {
-            // At the cap the longest idle connection makes room; else new ones wait in the kernel's queue (B154).
-            while place.totals.connections.load(Ordering::Relaxed) >= place.connections_max {
-                if !proxy.close_longest_idle() {
-                    tracing::warn!(connections = place.connections_max, "too many connections, new ones wait");
-                }
-                sleep(ACCEPT_PAUSE).await;
-            }
             match listener.accept().await {
-                Ok((stream, peer)) => admit(stream, peer, &proxy, &place),
+                Ok((stream, peer)) => {
+                    make_room(&proxy, &place).await;
+                    admit(stream, peer, &proxy, &place);
+                }
                 Err(error) => match classify(&error) {
                     AcceptError::Passing => {}
                     AcceptError::Exhausted => {
@@ -354,24 +371,42 @@ async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> 
     }
 }
 
+/// At the cap the longest idle connection makes room; else this one waits, and those behind it wait in the kernel's queue
+/// (B154).
+async fn make_room(proxy: &Proxy, place: &Place) {
+    while place.totals.connections.load(Ordering::Relaxed) >= place.connections_max {
+        if !proxy.close_longest_idle() {
+            tracing::warn!(connections = place.connections_max, "too many connections, new ones wait");
+        }
+        // One that ends elsewhere is not noticed here at once.
+        let _ = timeout(ACCEPT_PAUSE, proxy.departure()).await;
+    }
+}
+
 fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
     let own = proxy.connections();
-    if let Some(seat) = place.seats.get(place.index) {
-        seat.connections.store(own + 1, Ordering::Relaxed);
-    }
+    place.note(own);
     if let Some(other) = place.emptier(own)
         && let Some(inbox) = place.inboxes.get(other)
         && !inbox.is_closed()
     {
-        match stream.into_std() {
-            Ok(stream) => {
-                // A worker that ends this very moment loses the connection, as it would lose one of its own.
-                let _ = inbox.send((stream, peer));
-            }
-            Err(error) => tracing::debug!(%error, "cannot pass a connection on"),
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "cannot pass a connection on"),
+        };
+        // Counted there at once, or all of a burst would go to one whose count is old.
+        if let Some(seat) = place.seats.get(other) {
+            seat.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        // A worker that drains this very moment takes no more.
+        if let Err(mpsc::error::SendError((stream, peer))) = inbox.send((stream, peer))
+            && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+        {
+            proxy.serve(stream, peer);
         }
         return;
     }
+    place.note(own + 1);
     proxy.serve(stream, peer);
 }
 

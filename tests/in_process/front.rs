@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,6 +13,7 @@ use std::{
 
 use hotcore::{
     domain::Domain,
+    proxy::Patience,
     routes::{Port, TableWriter},
     service::worker::{Drain, Listeners, WorkerConfig, Workers},
 };
@@ -25,6 +26,8 @@ pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) rules: TableWriter,
     pub(crate) workers: Workers,
+    /// For tests of what happens to a worker that meets a bug.
+    pub(crate) bugs_expected: bool,
 }
 
 impl Front {
@@ -35,16 +38,40 @@ impl Front {
 
     /// With a configuration of the test's own.
     pub(crate) fn start_with(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::start_with_listener(change).0
+    }
+
+    /// With a copy of the listening socket, such as systemd keeps: while it is there, new connections are not refused.
+    pub(crate) fn start_with_listener(change: impl FnOnce(&mut WorkerConfig)) -> (Self, TcpListener) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let rules = TableWriter::new();
-        let mut config =
-            WorkerConfig { count: 1, table: rules.table(), own_ports: vec![address.port()], access_log: false };
+        let mut config = WorkerConfig {
+            count: 1,
+            table: rules.table(),
+            own_ports: vec![address.port()],
+            access_log: false,
+            patience: Patience::default(),
+            connections_max: None,
+        };
         change(&mut config);
+        let copy = listener.try_clone().unwrap();
         let workers = Workers::start(config, Listeners { http: vec![listener], https: Vec::new() }).unwrap();
         workers.accept();
-        Self { address, rules, workers }
+        (Self { address, rules, workers, bugs_expected: false }, copy)
+    }
+
+    /// Waits until all workers have ended, as they were told.
+    pub(crate) fn has_ended(&mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.workers.ended()).await });
+        ended.expect("the workers end in time").expect("the workers end in order");
+    }
+
+    /// Waits until no client connection is left.
+    pub(crate) fn is_left_alone(&self) {
+        eventually("the last connection ends", || self.workers.counts().connections == 0);
     }
 
     /// Maps a name to a port, at once.
@@ -80,7 +107,7 @@ impl Drop for Front {
         self.workers.drain(Drain { requests: Duration::ZERO, tunnels: Duration::ZERO });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let ended = runtime.block_on(self.workers.ended());
-        if !thread::panicking() {
+        if !thread::panicking() && !self.bugs_expected {
             ended.expect("the workers end in order");
             assert_eq!(self.workers.counts().panics, 0, "a connection met a bug");
         }
@@ -143,6 +170,27 @@ impl Client {
         bytes
     }
 
+    /// Ends the connection with RST.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// The head of an answer, as text.
+    pub(crate) fn read_head(&mut self) -> String {
+        String::from_utf8(self.read_until(b"\r\n\r\n")).unwrap()
+    }
+
+    /// The same, or `None` if the connection has ended before its first byte.
+    pub(crate) fn read_answer_or_end(&mut self) -> io::Result<Option<Answer>> {
+        let mut byte = [0];
+        match self.stream.peek(&mut byte) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(self.read_answer())),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// One answer with `Content-Length`, the connection left open.
     pub(crate) fn read_answer(&mut self) -> Answer {
         let head = self.read_until(b"\r\n\r\n");
@@ -193,7 +241,9 @@ impl Answer {
 pub(crate) struct Backend {
     pub(crate) port: u16,
     accepted: Arc<AtomicUsize>,
-    _accepting: JoinHandle<()>,
+    open: Arc<AtomicUsize>,
+    listener: TcpListener,
+    accepting: JoinHandle<()>,
 }
 
 impl Backend {
@@ -204,32 +254,59 @@ impl Backend {
     pub(crate) fn on(listener: TcpListener, script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Self {
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicUsize::new(0));
-        let counter = accepted.clone();
+        let open = Arc::new(AtomicUsize::new(0));
+        let (counter, opened) = (accepted.clone(), open.clone());
         let script = Arc::new(script);
+        let own = listener.try_clone().unwrap();
         // The thread ends with the process; each test has its own port.
         let accepting = thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let number = counter.fetch_add(1, Ordering::SeqCst);
-                let script = script.clone();
-                thread::spawn(move || script(Peer::new(stream), number));
+                opened.fetch_add(1, Ordering::SeqCst);
+                let (script, place) = (script.clone(), Open(opened.clone()));
+                thread::spawn(move || {
+                    let _place = place;
+                    script(Peer::new(stream), number)
+                });
             }
         });
-        Self { port, accepted, _accepting: accepting }
+        Self { port, accepted, open, listener: own, accepting }
+    }
+
+    /// On ::1 only.
+    pub(crate) fn on_v6(script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Self {
+        Self::on(TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap(), script)
+    }
+
+    /// Ends listening; connections that are open stay so.
+    pub(crate) fn stop(self) {
+        let Self { listener, accepting, .. } = self;
+        socket2::SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
+        accepting.join().unwrap();
     }
 
     /// Answers every request with `200` and this body, on connections that stay open.
     pub(crate) fn fixed(body: &'static str) -> Self {
-        Self::start(move |mut peer, _| {
-            while peer.read_head().is_some() {
-                peer.answer(body);
-            }
-        })
+        Self::start(answering(body))
     }
 
     /// How many connections it has taken.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many of them have a script that still runs.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+}
+
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -269,8 +346,48 @@ impl Peer {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Waits for the end of the connection, or a reset; true if no byte came before.
+    pub(crate) fn ends(&mut self) -> bool {
+        !matches!(self.stream.read(&mut [0]), Ok(1))
+    }
+
+    /// Ends the connection with RST.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     pub(crate) fn answer(&mut self, body: &str) {
         self.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    }
+}
+
+/// A port of 127.0.0.1 that refuses, and that no other program can take, until a backend opens it.
+pub(crate) struct Reserved {
+    pub(crate) port: u16,
+    socket: socket2::Socket,
+}
+
+impl Reserved {
+    pub(crate) fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        Self { port, socket }
+    }
+
+    /// From now on connections are taken.
+    pub(crate) fn open(self, script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Backend {
+        self.socket.listen(1024).unwrap();
+        Backend::on(self.socket.into(), script)
+    }
+}
+
+/// Answers every request with `200` and this body, on connections that stay open.
+pub(crate) fn answering(body: &'static str) -> impl Fn(Peer, usize) + Send + Sync + 'static {
+    move |mut peer, _| {
+        while peer.read_head().is_some() {
+            peer.answer(body);
+        }
     }
 }
 

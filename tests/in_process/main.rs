@@ -2,7 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod backends;
+mod clients;
 mod control;
+mod crowds;
+mod framing;
 mod front;
+mod garbage;
+mod holding;
 mod house;
+mod limits;
+mod names;
+mod pages;
+mod patience;
+mod pooling;
 mod proxy;
+mod recorder;
+mod records;
+mod responses;
+mod service;
+mod trailers;
+mod trap;
+mod upgrades;
+mod workers;

@@ -191,6 +191,10 @@ fn readiness_is_told_and_sigterm_ends_it_with_0() {
     let addresses = daemon.wait_until_it_serves();
     assert_eq!(addresses.ask("check"), "kcehc");
     assert!(addresses.get().unwrap().contains(" 404 "));
+    daemon.signal(Signal::SIGHUP);
+    until("SIGHUP is noted", || {
+        fs::read_to_string(state.path().join("hotcore.log")).unwrap().contains("SIGHUP").then_some(())
+    });
     daemon.signal(Signal::SIGTERM);
     let asked = Instant::now();
     manager.wait_for("STOPPING=1");
@@ -331,6 +335,44 @@ fn no_thread_has_a_capability() {
     assert_eq!(core[4..6], ["0", "0"], "no core file (B220)");
 }
 
+/// Started by root on the folder of another user, it is that user's process from then on.
+#[test]
+fn root_becomes_the_owner_of_the_state_folder() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // Nobody else can become another user.
+    }
+    const NOBODY: u32 = 65_534;
+    let state = tempfile::tempdir().unwrap();
+    std::os::unix::fs::chown(state.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let daemon = Daemon::start(state.path());
+    let addresses = daemon.wait_until_it_serves();
+    for thread in fs::read_dir(format!("/proc/{}/task", daemon.process())).unwrap().flatten() {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap();
+        for name in ["Uid:", "Gid:", "Groups:"] {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            assert!(line.split_whitespace().all(|id| id == NOBODY.to_string()), "{name}{line}");
+        }
+    }
+    assert_eq!(addresses.ask("add a.example 8080"), "ok a.example 8080");
+    // Root may take over from it, and becomes the same user.
+    let next = Daemon::start(state.path());
+    assert_eq!(next.wait_until_it_serves(), addresses);
+    assert_eq!(addresses.ask("add b.example 8080"), "ok b.example 8080");
+}
+
+/// B211: what a crash leaves behind keeps nobody from starting.
+#[test]
+fn after_kill_9_the_next_one_serves_the_same_rules() {
+    let state = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(state.path());
+    assert_eq!(daemon.wait_until_it_serves().ask("add a.example 8080"), "ok a.example 8080");
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    assert!(state.path().join("handover.sock").exists());
+    let next = Daemon::start(state.path());
+    assert_eq!(next.wait_until_it_serves().ask("list"), "a.example 8080");
+}
+
 /// B208: the second one takes sockets and rules over, the first one ends; no request fails meanwhile.
 #[test]
 fn a_second_serve_takes_over_and_no_request_fails() {
@@ -377,7 +419,7 @@ fn a_second_serve_takes_over_and_no_request_fails() {
 #[test]
 fn no_datagram_is_lost_while_one_process_takes_over_from_another() {
     const ALL: usize = 20_000;
-    /// As many replies as the default receive buffer of this socket holds (B190).
+    // Their replies fit into a default receive buffer (about 256 small datagrams).
     const IN_FLIGHT: usize = 200;
     let state = tempfile::tempdir().unwrap();
     let first = Daemon::start(state.path());

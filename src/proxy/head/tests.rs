@@ -1,6 +1,6 @@
 //! Each refusal, each limit, and each fact that is told of a head.
 
-use http::Method;
+mod differential;
 
 use super::*;
 

@@ -46,6 +46,8 @@ pub(crate) enum DialError {
     Refused,
     /// Somebody listens and does not answer: the accept queue is full (B18).
     Silent,
+    /// Somebody listens, and ended the connection before it could be used (B29).
+    Reset,
     /// This process or machine has no descriptor, port or memory left (B41).
     Exhausted(io::Error),
     /// Anything else.
@@ -91,6 +93,7 @@ fn classify(error: io::Error) -> DialError {
             DialError::Refused
         }
         Some(Errno::ETIMEDOUT) => DialError::Silent,
+        Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => DialError::Reset,
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => DialError::Exhausted(error),
         _ => DialError::Failed(error),
     }
@@ -111,6 +114,7 @@ mod tests {
             assert!(matches!(sorted(errno), DialError::Exhausted(_)), "{errno}");
         }
         assert!(matches!(sorted(Errno::ETIMEDOUT), DialError::Silent));
+        assert!(matches!(sorted(Errno::ECONNRESET), DialError::Reset));
         assert!(matches!(sorted(Errno::EACCES), DialError::Failed(_)));
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use tokio::{sync::Notify, task::spawn_local, time::sleep};
 
-use super::Upstreams;
+use super::{DialError, Upstreams};
 use crate::{
     limits::{HELD_MAX, HELD_PER_DOMAIN_MAX, PROBE_AFTER},
     routes::{Port, Rule},
@@ -35,6 +35,8 @@ struct Probe {
     /// Moves with every attempt, successful or not.
     tried: Notify,
     waiting: Cell<usize>,
+    /// The last attempt was neither taken nor refused (B18).
+    silent: Cell<bool>,
 }
 
 /// There are too many waiting requests already (B24).
@@ -52,6 +54,11 @@ impl Holds {
         self.probes.borrow().contains_key(&port)
     }
 
+    /// Whether the port takes connections in without an answer, as the last attempt found it; else it refuses them.
+    pub(crate) fn is_silent(&self, port: Port) -> bool {
+        self.probes.borrow().get(&port).is_some_and(|probe| probe.silent.get())
+    }
+
     /// Takes a place among the requests that wait for the rule's backend.
     pub(crate) fn enter(&self, rule: &Arc<Rule>) -> Result<Held, NoRoom> {
         let all = Count::take(&self.held, HELD_MAX).ok_or(NoRoom)?;
@@ -62,18 +69,19 @@ impl Holds {
     }
 
     /// Waits for the next attempt to reach `port`, whatever its outcome. A connection that succeeds lies in the pool.
-    pub(crate) async fn next_attempt(self: &Rc<Self>, upstreams: &Rc<Upstreams>, port: Port) {
-        let probe = self.probe(upstreams, port);
+    /// `silent` is what the caller's own attempt found, if it made one; the probe's attempts find anew.
+    pub(crate) async fn next_attempt(self: &Rc<Self>, upstreams: &Rc<Upstreams>, port: Port, silent: bool) {
+        let probe = self.probe(upstreams, port, silent);
         probe.waiting.set(probe.waiting.get() + 1);
         let _leave = Leave(&probe);
         probe.tried.notified().await;
     }
 
-    fn probe(self: &Rc<Self>, upstreams: &Rc<Upstreams>, port: Port) -> Rc<Probe> {
+    fn probe(self: &Rc<Self>, upstreams: &Rc<Upstreams>, port: Port, silent: bool) -> Rc<Probe> {
         if let Some(probe) = self.probes.borrow().get(&port) {
             return probe.clone();
         }
-        let probe = Rc::new(Probe::default());
+        let probe = Rc::new(Probe { silent: Cell::new(silent), ..Probe::default() });
         self.probes.borrow_mut().insert(port, probe.clone());
         spawn_local(run(self.clone(), upstreams.clone(), port, probe.clone()));
         probe
@@ -89,8 +97,9 @@ async fn run(holds: Rc<Holds>, upstreams: Rc<Upstreams>, port: Port, probe: Rc<P
         if probe.waiting.get() == 0 {
             break;
         }
-        if upstreams.stock(port).await.is_ok() {
-            break;
+        match upstreams.stock(port).await {
+            Ok(()) => break,
+            Err(error) => probe.silent.set(matches!(error, DialError::Silent)),
         }
         probe.tried.notify_waiters();
     }

@@ -15,8 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header::UPGRADE};
 use hyper::{
     body::Incoming,
     client::conn::http1::{self, SendRequest},
@@ -32,7 +31,7 @@ use self::stream::Observed;
 pub(crate) use self::{
     dial::{DialError, Family},
     hold::{Held, Holds},
-    stream::UpstreamStream,
+    stream::{Switched, UpstreamStream},
 };
 use super::body::Upload;
 use crate::{
@@ -60,9 +59,9 @@ struct Idle {
 struct Link {
     sender: SendRequest<Upload>,
     observed: Rc<Observed>,
-    /// The stream and the bytes read beyond the last head, once HTTP on it has ended.
-    ended: Option<oneshot::Receiver<(UpstreamStream, Bytes)>>,
     task: AbortHandle,
+    /// It has carried a request.
+    used: bool,
     /// How long the backend keeps it when idle, at most [`UPSTREAM_IDLE`].
     idle_life: Duration,
 }
@@ -81,7 +80,9 @@ pub(crate) struct Lease {
     link: Link,
     port: Port,
     family: Family,
-    /// Whether the connection has carried a request before.
+    /// Where the stream arrives if the answer is a 101: at once, so it must be there before the answer is.
+    switched: Option<oneshot::Receiver<Switched>>,
+    /// Whether the connection has carried a request before: one that the probe has made has not, although it lay in the pool.
     pub(crate) reused: bool,
 }
 
@@ -94,6 +95,8 @@ pub(crate) struct SendError {
     pub(crate) unsent: Option<Request<Upload>>,
     /// At least one byte of a response arrived.
     pub(crate) responded: bool,
+    /// What arrived are interim answers beyond all measure (B94).
+    pub(crate) is_flooded: bool,
     /// The first bytes that the backend ever sent on this connection.
     pub(crate) first_bytes: Vec<u8>,
 }
@@ -107,7 +110,8 @@ impl Upstreams {
         while let Some(Idle { link, expires }) = list.pop() {
             // Readable or closed while idle means dead: the task that drives it has seen so (B34).
             if link.sender.is_ready() && Instant::now() < expires {
-                return Some(Lease { upstreams: self.clone(), link, port, family, reused: true });
+                let reused = link.used;
+                return Some(Lease { upstreams: self.clone(), link, port, family, switched: None, reused });
             }
         }
         None
@@ -122,8 +126,7 @@ impl Upstreams {
 
     /// Puts a fresh connection where the next request for `port` finds it.
     pub(crate) async fn stock(self: &Rc<Self>, port: Port) -> Result<(), DialError> {
-        let lease = self.connect(port).await?;
-        lease.give_back_unused();
+        self.connect(port).await?.give_back();
         Ok(())
     }
 
@@ -145,20 +148,22 @@ impl Upstreams {
         let io = TokioIo::new(UpstreamStream::new(stream, observed.clone()));
         let (sender, mut connection) = http1::Builder::new()
             .max_headers(RESPONSE_FIELDS_MAX)
+            .max_header_size(RESPONSE_HEAD_BYTES_MAX)
             .max_buf_size(RESPONSE_HEAD_BYTES_MAX)
             .handshake(io)
             .await
             .map_err(|_| DialError::Refused)?;
-        let (end, ended) = oneshot::channel();
+        let watched = observed.clone();
         let task = spawn_local(async move {
             // The outcome of a request reaches its sender; the end of an idle connection is nobody's news.
             let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
-            // A 101 ends HTTP in the same turn that delivers its head: the stream waits for who makes a tunnel of it.
-            let parts = connection.into_parts();
-            let _ = end.send((parts.io.into_inner(), parts.read_buf));
+            if let Some(tunnel) = watched.tunnel.borrow_mut().take() {
+                let parts = connection.into_parts();
+                let _ = tunnel.send((parts.io.into_inner(), parts.read_buf));
+            }
         });
-        let link = Link { sender, observed, ended: Some(ended), task: task.abort_handle(), idle_life: UPSTREAM_IDLE };
-        Ok(Lease { upstreams: self.clone(), link, port, family, reused: false })
+        let link = Link { sender, observed, task: task.abort_handle(), used: false, idle_life: UPSTREAM_IDLE };
+        Ok(Lease { upstreams: self.clone(), link, port, family, switched: None, reused: false })
     }
 
     fn family(&self, port: Port) -> Family {
@@ -178,12 +183,20 @@ impl Upstreams {
 impl Lease {
     /// Sends the request and waits for the head of the answer.
     pub(crate) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
+        self.link.used = true;
         let observed = &self.link.observed;
-        observed.responded.set(false);
-        self.link.sender.try_send_request(request).await.map_err(|mut error| SendError {
+        observed.await_head();
+        let (stream, switched) = request.headers().contains_key(UPGRADE).then(oneshot::channel).unzip();
+        *observed.tunnel.borrow_mut() = stream;
+        self.switched = switched;
+        let sent = self.link.sender.try_send_request(request).await;
+        let is_flooded = observed.is_flooded();
+        observed.has_head();
+        sent.map_err(|mut error| SendError {
             unsent: error.take_message(),
             cause: error.into_error(),
             responded: observed.responded.get(),
+            is_flooded,
             first_bytes: observed.first_bytes(),
         })
     }
@@ -215,29 +228,19 @@ impl Lease {
         list.push(Idle { link, expires });
     }
 
-    fn give_back_unused(self) {
-        self.give_back();
-    }
-
-    /// The backend's side of a tunnel, once the library has let go of it: the stream, and what came with the 101.
-    pub(crate) fn into_tunnel(mut self) -> Tunnel {
-        Tunnel { parts: self.link.ended.take(), lease: self }
+    /// The backend's side of a tunnel: the answer was a 101.
+    pub(crate) fn into_tunnel(self) -> Tunnel {
+        Tunnel(self)
     }
 }
 
 /// A connection on its way to become a tunnel.
 #[derive(Debug)]
-pub(crate) struct Tunnel {
-    parts: Option<oneshot::Receiver<(UpstreamStream, Bytes)>>,
-    lease: Lease,
-}
+pub(crate) struct Tunnel(Lease);
 
 impl Tunnel {
-    /// The raw stream and the bytes that were read beyond the 101 (B108).
-    pub(crate) async fn parts(self) -> Option<(UpstreamStream, Bytes)> {
-        let Self { parts, lease } = self;
-        let parts = parts?.await.ok();
-        drop(lease);
-        parts
+    /// The raw stream and the bytes that were read beyond the 101 (B108), once the library has let go of them.
+    pub(crate) async fn parts(mut self) -> Option<Switched> {
+        self.0.switched.take()?.await.ok()
     }
 }

@@ -1,28 +1,55 @@
 //! A backend's socket, and what was seen on it.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::oneshot,
 };
+
+use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 
 /// What a request wants to know about the connection that carried it.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
     /// A byte has arrived since the request was sent.
     pub(super) responded: Cell<bool>,
+    /// The head of an answer is awaited; so many bytes of it have come, interim answers included.
+    head: Cell<Option<usize>>,
     /// The first bytes ever received: they tell a TLS server or a banner from HTTP (B103).
     first: Cell<([u8; 16], usize)>,
+    /// Where the stream goes after a 101, if the request asks for one.
+    pub(super) tunnel: RefCell<Option<oneshot::Sender<Switched>>>,
 }
 
+/// A stream after its 101, and what was read beyond it.
+pub(crate) type Switched = (UpstreamStream, Bytes);
+
 impl Observed {
+    /// A request goes out: from now on the head of its answer is awaited.
+    pub(super) fn await_head(&self) {
+        self.responded.set(false);
+        self.head.set(Some(0));
+    }
+
+    /// The head has come.
+    pub(super) fn has_head(&self) {
+        self.head.set(None);
+    }
+
+    /// Interim answers are dropped one after the other, so only their sum shows a flood (B94).
+    pub(super) fn is_flooded(&self) -> bool {
+        self.head.get().is_some_and(|bytes| bytes > RESPONSE_HEAD_BYTES_MAX)
+    }
+
     pub(super) fn first_bytes(&self) -> Vec<u8> {
         let (bytes, len) = self.first.get();
         bytes.get(..len).unwrap_or_default().to_vec()
@@ -30,6 +57,7 @@ impl Observed {
 
     fn note(&self, fresh: &[u8]) {
         self.responded.set(true);
+        self.head.set(self.head.get().map(|bytes| bytes + fresh.len()));
         let (mut bytes, len) = self.first.get();
         if len < bytes.len() {
             let more = fresh.len().min(bytes.len() - len);
@@ -74,6 +102,9 @@ impl UpstreamStream {
 
 impl AsyncRead for UpstreamStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.observed.is_flooded() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too many interim answers")));
+        }
         let start = buf.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         let fresh = buf.filled().get(start..).unwrap_or_default();

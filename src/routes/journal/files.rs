@@ -42,7 +42,7 @@ impl Files {
         for name in names {
             if let Some(number) = damaged_number(&name) {
                 files.kept.push((number, name));
-            } else if name.starts_with(SNAPSHOT) && name.ends_with(UNFINISHED) {
+            } else if is_unfinished(&name) {
                 files.leftovers.push(name);
             } else if let Some(generation) = generation(&name, SNAPSHOT) {
                 snapshots.push(generation);
@@ -90,6 +90,14 @@ pub(super) fn snapshot_name(generation: u64) -> String {
 /// A snapshot's name until it is whole.
 pub(super) fn unfinished_name(generation: u64) -> String {
     format!("{SNAPSHOT}{generation}{UNFINISHED}")
+}
+
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.starts_with(SNAPSHOT) && name.ends_with(UNFINISHED)
+}
+
+pub(super) fn is_log(name: &str) -> bool {
+    name.starts_with(LOG)
 }
 
 pub(super) fn log_name(generation: u64) -> String {

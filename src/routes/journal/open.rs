@@ -91,7 +91,8 @@ impl Loaded {
 impl<S: Storage> Journal<S> {
     /// Opens the folder's journal. The caller holds its [`Lock`](crate::routes::Lock).
     pub fn open(storage: S) -> Result<(Self, TableWriter, Recovery), OpenError> {
-        Self::open_after(Loaded::read(&storage)?, storage)
+        let (found, rules) = Found::read(&storage)?;
+        Ok(Self::start(storage, found, TableWriter::from_rules(rules)))
     }
 
     /// Opens the journal after an earlier reading, and reads only what was added since, where that is possible. Readers of
@@ -114,12 +115,16 @@ impl<S: Storage> Journal<S> {
                 found
             }
         };
+        Ok(Self::start(storage, found, writer))
+    }
+
+    fn start(storage: S, found: Found, writer: TableWriter) -> (Self, TableWriter, Recovery) {
         let mut recovery =
             Recovery { rules: writer.table().len(), problems: found.problems.clone(), ..Recovery::default() };
         let journal = Self::take_pen(storage, found, &writer.table(), &mut recovery);
         let kept = Files::list(&journal.storage).map(|files| files.kept).unwrap_or_default();
         recovery.kept_aside = kept.iter().map(|(_, name)| journal.storage.location(name)).collect();
-        Ok((journal, writer, recovery))
+        (journal, writer, recovery)
     }
 
     /// Makes the folder ready for the first batch. Whatever fails here is tried again with that batch.
@@ -141,12 +146,32 @@ impl<S: Storage> Journal<S> {
             buffer: Vec::new(),
         };
         if journal.damaged.is_empty() {
-            files.sweep(&journal.storage);
+            journal.sweep_leftovers(&files, recovery);
             journal.follow(&logs, recovery);
         } else {
             journal.heal(table, recovery);
         }
         journal
+    }
+
+    /// Takes away what a crash left of an earlier compaction, but not a damaged file that it left of an earlier mending.
+    fn sweep_leftovers(&self, files: &Files, recovery: &mut Recovery) {
+        let mut damaged = Vec::new();
+        for name in &files.leftovers {
+            if let Ok(bytes) = self.storage.read(name) {
+                let outcome = Replay::of_one(name, &bytes).finish();
+                damaged.extend(outcome.damaged);
+                recovery.problems.extend(outcome.problems);
+            }
+        }
+        self.sweep(&damaged, recovery);
+    }
+
+    fn sweep(&self, damaged: &[String], recovery: &mut Recovery) {
+        for name in compaction::sweep(&self.storage, damaged) {
+            let kept = self.storage.location(&name);
+            recovery.problems.push(format!("the damaged file is kept as {}", kept.display()));
+        }
     }
 
     /// Finishes the logs that were read and begins one of its own: whether a sync of theirs ever failed, only the process
@@ -195,10 +220,8 @@ impl<S: Storage> Journal<S> {
         match snapshot::write(&self.storage, self.generation, self.last, &AtomicBool::new(false), rules) {
             Ok(bytes) => {
                 self.replaced_by_snapshot(bytes);
-                for name in compaction::sweep(&self.storage, &mem::take(&mut self.damaged)) {
-                    let kept = self.storage.location(&name);
-                    recovery.problems.push(format!("the damaged file is kept as {}", kept.display()));
-                }
+                let damaged = mem::take(&mut self.damaged);
+                self.sweep(&damaged, recovery);
                 self.begin(recovery);
             }
             Err(failed) => {
@@ -278,10 +301,9 @@ impl Found {
             let whole = replay.log(&name, &bytes).map_err(|newer| newer_at(storage, newer))?;
             found.logs.push(LogRead::new(generation, &bytes, whole));
         }
-        found.last = replay.last();
-        found.damaged = replay.damaged().to_vec();
-        found.problems = replay.problems().to_vec();
-        Ok((found, replay.into_rules()))
+        let outcome = replay.finish();
+        (found.last, found.damaged, found.problems) = (outcome.last, outcome.damaged, outcome.problems);
+        Ok((found, outcome.rules))
     }
 
     /// Reads what was added since, where the last log that was read is still the beginning of what there is.
@@ -297,10 +319,7 @@ impl Found {
         let mut logs = Vec::new();
         for &log in files.logs.get(at..).unwrap_or_default() {
             let name = log_name(log);
-            let bytes = match storage.read(&name) {
-                Ok(bytes) => bytes,
-                Err(_) => return Ok(None),
-            };
+            let Ok(bytes) = storage.read(&name) else { return Ok(None) };
             let end = if log == generation {
                 // What was read may have been undone since, and something else written in its place.
                 let split = usize::try_from(whole).ok().and_then(|whole| bytes.split_at_checked(whole));
@@ -314,7 +333,8 @@ impl Found {
             };
             logs.push(LogRead::new(log, &bytes, end));
         }
-        if !replay.damaged().is_empty() {
+        let outcome = replay.finish_changes();
+        if outcome.rewound || !outcome.damaged.is_empty() {
             return Ok(None);
         }
         // The earlier logs that still count were whole; only the last one of them was looked at again.
@@ -325,9 +345,9 @@ impl Found {
             let snapshot = files.snapshot.map(|generation| read(storage, &snapshot_name(generation))).transpose()?;
             self.snapshot_bytes = snapshot.map_or(0, |bytes| bytes.len() as u64);
         }
-        self.last = replay.last();
+        self.last = outcome.last;
         self.files = files;
-        Ok(Some((self, replay.changes().collect())))
+        Ok(Some((self, outcome.changes)))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, fmt, ops::Range, sync::Arc, thread};
 
 use super::{
-    Change,
+    Change, files,
     line::{self, Header},
 };
 use crate::{
@@ -36,11 +36,11 @@ pub fn recover(snapshot: Option<&[u8]>, logs: &[&[u8]]) -> Result<Recovered, New
     if let Some(bytes) = snapshot {
         replay.snapshot("snapshot", bytes)?;
     }
-    for bytes in logs {
-        replay.log("log", bytes)?;
+    for (number, bytes) in (1..).zip(logs) {
+        replay.log(&format!("log {number}"), bytes)?;
     }
-    let problems = std::mem::take(&mut replay.problems);
-    Ok(Recovered { rules: replay.into_rules(), problems })
+    let Outcome { rules, problems, .. } = replay.finish();
+    Ok(Recovered { rules, problems })
 }
 
 /// A file that a newer hotcore wrote. It is left as it is.
@@ -66,20 +66,62 @@ impl fmt::Display for NewerFormat {
 
 impl std::error::Error for NewerFormat {}
 
-/// The state between the files.
+/// The files read so far.
 #[derive(Debug)]
 pub(super) struct Replay {
     /// The snapshot's rules.
     rules: Vec<Arc<Rule>>,
-    /// What the logs say of a name last.
-    changed: HashMap<Domain, Option<Port>>,
-    /// The number of the last change known. `None` while it cannot be known: the snapshot's first line is damaged.
+    /// The number of the last change in them. `None` while it cannot be known: the snapshot's first line is damaged.
     last: Option<u64>,
-    /// A log with an unfinished end; harmless unless further changes follow in another log.
-    unfinished: Option<String>,
-    /// Files that hold bytes that are no sound line, or lack lines.
+    logs: Vec<LogLines>,
+    report: Report,
+}
+
+/// What a log said.
+#[derive(Debug)]
+struct LogLines {
+    file: String,
+    /// The number that its first line states.
+    after: Option<u64>,
+    changes: Vec<(u64, Change)>,
+    /// Bytes of an unfinished line at its end; harmless unless further changes follow in another log.
+    unfinished: usize,
+    /// What is wrong with it.
+    found: Vec<String>,
+}
+
+/// Which files hold bytes that are no sound line, or lack lines; and that in words.
+#[derive(Debug, Default)]
+struct Report {
     damaged: Vec<String>,
     problems: Vec<String>,
+}
+
+impl Report {
+    fn add(&mut self, file: &str, found: &[String]) {
+        if found.is_empty() {
+            return;
+        }
+        self.damaged.push(file.to_owned());
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(format!("{file} is damaged: {}; every readable line is in force", found.join(", ")));
+        }
+    }
+}
+
+/// What all files said together.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// The rules; quickly made where the snapshot was sorted and the logs are short.
+    pub(super) rules: Vec<Arc<Rule>>,
+    /// What the logs changed, the last word on each name. Empty where it went into the rules.
+    pub(super) changes: Vec<Change>,
+    /// The number of the last change.
+    pub(super) last: u64,
+    /// A log takes back what was known before.
+    pub(super) rewound: bool,
+    pub(super) damaged: Vec<String>,
+    pub(super) problems: Vec<String>,
 }
 
 impl Default for Replay {
@@ -91,44 +133,47 @@ impl Default for Replay {
 impl Replay {
     /// Goes on after the change of this number.
     pub(super) fn after(last: u64) -> Self {
-        let (rules, changed) = (Vec::new(), HashMap::new());
-        Self { rules, changed, last: Some(last), unfinished: None, damaged: Vec::new(), problems: Vec::new() }
+        Self { rules: Vec::new(), last: Some(last), logs: Vec::new(), report: Report::default() }
     }
 
-    pub(super) fn last(&self) -> u64 {
-        self.last.unwrap_or(0)
+    /// Looks at one file by itself: is it damaged?
+    pub(super) fn of_one(file: &str, bytes: &[u8]) -> Self {
+        let mut replay = Self { last: None, ..Self::default() };
+        if files::is_log(file) {
+            _ = replay.log(file, bytes);
+        } else if !files::is_unfinished(file) {
+            // An unfinished one has never counted, so nothing is missing in it.
+            _ = replay.snapshot(file, bytes);
+        }
+        replay
     }
 
-    pub(super) fn problems(&self) -> &[String] {
-        &self.problems
-    }
-
-    pub(super) fn damaged(&self) -> &[String] {
-        &self.damaged
-    }
-
-    /// What the logs changed, the last word on each name.
-    pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
-        self.changed.iter().map(|(domain, port)| match port {
-            Some(port) => Change::Map(domain.clone(), *port),
-            None => Change::Unmap(domain.clone()),
-        })
-    }
-
-    /// The rules after everything that was read; quick where the snapshot was sorted and the logs are short.
-    pub(super) fn into_rules(self) -> Vec<Arc<Rule>> {
-        let Self { mut rules, changed, .. } = self;
+    /// The rules after everything that was read.
+    pub(super) fn finish(self) -> Outcome {
+        let (mut rules, last, mut report) = (self.rules, self.last, self.report);
+        let (changed, last, rewound) = in_order(self.logs, last, &mut report);
         if !changed.is_empty() {
             rules.retain(|rule| !changed.contains_key(&rule.domain));
-            let mapped =
-                changed.into_iter().filter_map(|(domain, port)| Some(Arc::new(Rule::new(domain, port?, true))));
             let start = rules.len();
-            rules.extend(mapped);
+            let mapped = changed.into_iter().filter_map(|(domain, port)| Some((domain, port?)));
+            rules.extend(mapped.map(|(domain, port)| Arc::new(Rule::new(domain, port, true))));
             if let Some(mapped) = rules.get_mut(start..) {
                 mapped.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
             }
         }
-        rules
+        let Report { damaged, problems } = report;
+        Outcome { rules, changes: Vec::new(), last, rewound, damaged, problems }
+    }
+
+    /// The changes in what was read, for somebody who has the rules from before.
+    pub(super) fn finish_changes(mut self) -> Outcome {
+        let (changed, last, rewound) = in_order(self.logs, self.last, &mut self.report);
+        let changes = changed.into_iter().map(|(domain, port)| match port {
+            Some(port) => Change::Map(domain, port),
+            None => Change::Unmap(domain),
+        });
+        let Report { damaged, problems } = self.report;
+        Outcome { rules: Vec::new(), changes: changes.collect(), last, rewound, damaged, problems }
     }
 
     /// Reads the snapshot: before any log.
@@ -153,7 +198,7 @@ impl Replay {
             Some(_) => {}
         }
         self.rules = scan.facts;
-        self.report(file, &found);
+        self.report.add(file, &found);
         Ok(())
     }
 
@@ -165,63 +210,82 @@ impl Replay {
             // A crash while the file was made leaves nothing, or part of the first line.
             return Ok(0);
         }
-        let mut found = head.damage();
-        if let Some(Header::Log { after }) = head.header {
-            let last = *self.last.get_or_insert(after);
-            if after > last {
-                found.push(missing(last, after));
-                self.last = Some(after);
-            }
-        }
-        let whole = self.changes_of(file, &head, found);
+        let whole = self.lines_of(file, &head);
         Ok(bytes.len() - head.body.len() + whole)
     }
 
     /// Reads what a log got since an earlier reading, which ended at a whole line. Returns the bytes of whole lines.
     pub(super) fn rest_of_log(&mut self, file: &str, bytes: &[u8]) -> usize {
-        let head = Head { header: None, body: bytes, first_line: 1, sound: true };
-        self.changes_of(file, &head, Vec::new())
+        self.lines_of(file, &Head { header: None, body: bytes, first_line: 1, sound: true })
     }
 
-    fn changes_of(&mut self, file: &str, head: &Head<'_>, mut found: Vec<String>) -> usize {
+    fn lines_of(&mut self, file: &str, head: &Head<'_>) -> usize {
         let scan = scan(head.body, line::parse_change);
+        let mut found = head.damage();
         found.extend(scan.damage(head.first_line));
-        if !scan.facts.is_empty()
-            && let Some(earlier) = self.unfinished.take()
-        {
-            self.report(&earlier, &["its end is missing".into()]);
+        let after = match head.header {
+            Some(Header::Log { after }) => Some(after),
+            _ => None,
+        };
+        let unfinished = scan.unfinished;
+        self.logs.push(LogLines { file: file.to_owned(), after, changes: scan.facts, unfinished, found });
+        head.body.len() - unfinished
+    }
+}
+
+/// What the logs say of each name last, the number of the last change, and whether a log takes back what was known before.
+///
+/// A log begins with the number after the last change that was in force. An earlier log that has that number, too, holds
+/// changes that were refused and cut off, which a crash has brought back: they do not count (B195).
+fn in_order(
+    logs: Vec<LogLines>,
+    mut last: Option<u64>,
+    report: &mut Report,
+) -> (HashMap<Domain, Option<Port>>, u64, bool) {
+    let mut ends = vec![u64::MAX; logs.len()];
+    let mut end = u64::MAX;
+    for (log, its_end) in logs.iter().zip(&mut ends).rev() {
+        *its_end = end;
+        end = log.changes.first().map_or(end, |&(first, _)| end.min(first));
+    }
+    // The first log may well begin within the snapshot, but nothing begins within what was read from logs before.
+    let rewound = logs.iter().skip(1).any(|log| log.changes.first().is_some_and(|&(first, _)| Some(first) <= last));
+    let (mut changed, mut unfinished) = (HashMap::new(), None::<String>);
+    for (log, end) in logs.into_iter().zip(ends) {
+        let LogLines { file, after, changes, mut found, .. } = log;
+        if let Some(after) = after {
+            let known = *last.get_or_insert(after);
+            if after > known {
+                found.push(missing(known, after));
+                last = Some(after);
+            }
         }
-        for (sequence, change) in scan.facts {
-            let last = *self.last.get_or_insert(sequence.saturating_sub(1));
-            if sequence <= last {
+        if !changes.is_empty()
+            && let Some(earlier) = unfinished.take()
+        {
+            report.add(&earlier, &["its end is missing".into()]);
+        }
+        for (sequence, change) in changes {
+            let known = *last.get_or_insert_with(|| sequence.saturating_sub(1));
+            if sequence <= known || sequence >= end {
                 continue;
             }
             // Where lines are damaged, their numbers are missing of course.
-            if sequence - last > 1 && found.is_empty() {
-                found.push(missing(last, sequence - 1));
+            if sequence - known > 1 && found.is_empty() {
+                found.push(missing(known, sequence - 1));
             }
-            self.last = Some(sequence);
+            last = Some(sequence);
             match change {
-                Change::Map(domain, port) => self.changed.insert(domain, Some(port)),
-                Change::Unmap(domain) => self.changed.insert(domain, None),
+                Change::Map(domain, port) => changed.insert(domain, Some(port)),
+                Change::Unmap(domain) => changed.insert(domain, None),
             };
         }
-        if scan.unfinished > 0 {
-            self.unfinished = Some(file.to_owned());
+        if log.unfinished > 0 {
+            unfinished = Some(file.clone());
         }
-        self.report(file, &found);
-        head.body.len() - scan.unfinished
+        report.add(&file, &found);
     }
-
-    fn report(&mut self, file: &str, found: &[String]) {
-        if found.is_empty() {
-            return;
-        }
-        self.damaged.push(file.to_owned());
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(format!("{file} is damaged: {}; every readable line is in force", found.join(", ")));
-        }
-    }
+    (changed, last.unwrap_or(0), rewound)
 }
 
 fn missing(last: u64, through: u64) -> String {
@@ -306,7 +370,7 @@ fn scan<T: Send>(bytes: &[u8], parse: impl Fn(&[u8]) -> Option<T> + Sync) -> Sca
         } else {
             whole.facts.append(&mut part.facts);
         }
-        whole.first_bad = whole.first_bad.or(part.first_bad.map(|line| line + whole.lines));
+        whole.first_bad = whole.first_bad.or_else(|| part.first_bad.map(|line| line + whole.lines));
         whole.bad += part.bad;
         whole.lines += part.lines;
         whole.unfinished += part.unfinished;

@@ -25,6 +25,10 @@ use crate::{
 /// Bytes collected for one write.
 const BLOCK_BYTES: usize = 256 * 1024;
 
+/// Bytes written between syncs. A file system may write all of them out before it commits, and the sync of a batch then waits
+/// for that: so neither the whole snapshot at once, nor a commit for each block.
+const SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Why a snapshot was not written: the file, and what it said.
 #[derive(Debug)]
 pub(super) struct Failed {
@@ -102,6 +106,9 @@ impl Rules {
                 }
                 file.append(&block)?;
                 bytes += block.len() as u64;
+                if bytes / SYNC_BYTES > (bytes - block.len() as u64) / SYNC_BYTES {
+                    file.sync_data()?;
+                }
                 block.clear();
             }
         }

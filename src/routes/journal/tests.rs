@@ -1,15 +1,17 @@
+//! What the journal promises, on a disk that fails, tears, fills up and stops at every step.
+
 mod crash;
 mod damage;
 mod disk;
 mod faults;
 mod model;
 
-use std::{collections::BTreeMap, env, thread};
+use std::{collections::BTreeMap, env, sync::Arc, thread};
 
 use model::Model;
 
 use super::*;
-use crate::routes::TableWriter;
+use crate::{limits, routes::TableWriter};
 
 /// What a table, or a client's view of it, holds.
 type Rules = BTreeMap<String, u16>;

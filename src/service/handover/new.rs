@@ -38,32 +38,34 @@ pub struct New {
 }
 
 impl New {
-    /// Asks the process that runs on `folder` for its sockets.
-    pub fn ask(folder: &Path) -> Result<(Self, Vec<Offered>), AskError> {
+    /// Knocks at the door of the process that runs on `folder`.
+    pub fn connect(folder: &Path) -> Result<Self, AskError> {
         let stream = path::connect(folder, path::NAME).map_err(AskError::Nobody)?;
         let process = getsockopt(&stream, PeerCredentials).map_or(0, |credentials| credentials.pid());
-        let mut new = Self {
+        Ok(Self {
             stream,
             step: NewStep::default(),
             unread: Vec::new(),
             received: Vec::new(),
             is_alone: false,
             process: u32::try_from(process).unwrap_or(0),
-        };
-        new.say(&FromNew::Ask(VERSION));
-        let kinds = match new.next_action() {
-            Ok(NewAction::WarmUp(kinds)) => kinds,
-            Ok(NewAction::End(why)) if !new.is_alone => return Err(AskError::Refused(why)),
+        })
+    }
+
+    /// Asks for the sockets.
+    pub fn ask(&mut self) -> Result<Vec<Offered>, AskError> {
+        self.say(&FromNew::Ask(VERSION));
+        let kinds = match self.next_action()? {
+            NewAction::WarmUp(kinds) => kinds,
+            NewAction::End(why) if !self.is_alone => return Err(AskError::Refused(why)),
             // It ended between the knock and the answer.
-            Ok(_) => return Err(AskError::Nobody(io::ErrorKind::UnexpectedEof.into())),
-            Err(error) => return Err(error),
+            _ => return Err(AskError::Nobody(io::ErrorKind::UnexpectedEof.into())),
         };
-        let fds = std::mem::take(&mut new.received);
+        let fds = std::mem::take(&mut self.received);
         if fds.len() != kinds.len() {
             return Err(AskError::Refused(format!("it sent {} sockets and named {}", fds.len(), kinds.len())));
         }
-        let offered = kinds.into_iter().zip(fds).map(|(kind, fd)| Offered::from_generation(kind, fd)).collect();
-        Ok((new, offered))
+        Ok(kinds.into_iter().zip(fds).map(|(kind, fd)| Offered::from_generation(kind, fd)).collect())
     }
 
     /// The process id of the old one.

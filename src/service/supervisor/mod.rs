@@ -33,7 +33,7 @@ use super::{
 use crate::{
     control::Server,
     limits,
-    routes::{Disk, Lock, journal::Journal},
+    routes::{Disk, Lock, LockError, journal::Journal},
 };
 
 pub use self::start::Start;
@@ -58,6 +58,7 @@ pub struct Supervisor {
     told: (String, Option<Instant>),
     turns: u64,
     is_managed: bool,
+    handover_wait: Duration,
 }
 
 #[derive(Debug)]
@@ -156,7 +157,7 @@ impl Supervisor {
         } else if self.giving.is_some() || !matches!(self.pen, Pen::Ours(_)) {
             "another process is just taking over"
         } else {
-            let deadline = tokio::time::Instant::now() + limits::HANDOVER_WAIT;
+            let deadline = tokio::time::Instant::now() + self.handover_wait;
             self.giving = Some(Giving { machine: Old::default(), peer, deadline });
             return;
         };
@@ -224,15 +225,18 @@ impl Supervisor {
             return Ok(());
         };
         if self.lock.is_none() {
-            self.lock = Lock::try_take(&self.folder).ok();
-        }
-        if self.lock.is_none() {
-            if since.elapsed() >= limits::LOCK_RETURN_WAIT {
-                tracing::warn!(target: "hotcore::service", process = failed.process(), "it keeps the rules, so it is ended");
-                failed.kill();
+            match Lock::try_take(&self.folder) {
+                Ok(lock) => self.lock = Some(lock),
+                Err(error) => {
+                    let is_its = matches!(error, LockError::Held { by, .. } if by == Some(failed.process()));
+                    if is_its && since.elapsed() >= limits::LOCK_RETURN_WAIT {
+                        tracing::warn!(target: "hotcore::service", process = failed.process(), "it keeps the lock of the rules, so it is ended");
+                        failed.kill();
+                    }
+                    self.pen = Pen::Awaited { server, failed, since };
+                    return Ok(());
+                }
             }
-            self.pen = Pen::Awaited { server, failed, since };
-            return Ok(());
         }
         let mut server = server;
         match Journal::open(self.disk.clone()) {
@@ -273,18 +277,17 @@ impl Supervisor {
             doorway.close();
         }
         self.workers.drain(Drain { requests: limits::STOP_DRAIN, tunnels: Duration::ZERO });
-        let patience = limits::STOP_DRAIN + limits::COMMIT_WAIT;
         if let Pen::Ours(control) = &mut self.pen {
             control.stop();
         }
         let (control, workers) = tokio::join!(
-            timeout(patience, async {
+            timeout(limits::COMMIT_WAIT, async {
                 match &mut self.pen {
                     Pen::Ours(control) => control.ended().await.map(drop),
                     Pen::Passed(_) | Pen::Awaited { .. } | Pen::Moving => Ok(()),
                 }
             }),
-            timeout(patience, self.workers.ended()),
+            timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()),
         );
         if !matches!(control, Ok(Ok(()))) {
             tracing::warn!(target: "hotcore::service", "the last changes of rules were not finished, and not acknowledged");
@@ -310,7 +313,7 @@ impl Supervisor {
         };
         if !is_done {
             self.workers.drain(Drain { requests: limits::STOP_DRAIN, tunnels: Duration::ZERO });
-            let _ = timeout(limits::STOP_DRAIN + limits::COMMIT_WAIT, self.workers.ended()).await;
+            let _ = timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()).await;
         }
         tracing::info!(target: "hotcore::service", "drained");
         // The end of this channel tells the successor that this generation is gone.

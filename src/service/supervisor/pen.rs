@@ -52,7 +52,10 @@ pub(super) fn start_control(server: Server, sockets: &Sockets) -> Result<Control
 }
 
 pub(super) fn report(recovery: &Recovery) {
+    for note in &recovery.notes {
+        tracing::info!(target: "hotcore::service", "{note}");
+    }
     for problem in &recovery.problems {
-        tracing::warn!(target: "hotcore::service", "{problem}");
+        tracing::error!(target: "hotcore::service", "{problem}");
     }
 }

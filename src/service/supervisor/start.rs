@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::Arc,
     thread::available_parallelism,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -15,8 +15,9 @@ use super::{
 use crate::{
     control::{Server, ServerConfig},
     limits,
+    proxy::Patience,
     routes::{
-        Disk, Lock, TableWriter,
+        Disk, Lock, Table,
         journal::{Journal, Loaded},
     },
     service::{
@@ -49,28 +50,30 @@ pub struct Start {
     pub log: String,
     /// A service manager runs it: nobody else may take over.
     pub is_managed: bool,
+    /// How long one that takes over may take until it serves; [`limits::HANDOVER_WAIT`] but for tests.
+    pub handover_wait: Duration,
 }
 
 impl Supervisor {
     /// Loads the rules, starts workers and control loop, and lets them accept and read. Where another process hands over, it
     /// waits for it, on this thread. Needs the reactor of a runtime.
     pub fn start(start: Start) -> Result<Self, ServiceError> {
-        let Start { settings, disk, claim, sockets, notifier, watchdog, log, is_managed } = start;
+        let Start { settings, disk, claim, sockets, notifier, watchdog, log, is_managed, handover_wait } = start;
         let folder = settings.state.clone();
         let count = worker_count(settings.workers);
-        let prepare = |writer: &TableWriter| start_workers(&settings, &sockets, count, writer);
-        let (lock, journal, writer, workers, before) = match claim {
+        let workers = |table| start_workers(&settings, &sockets, count, table);
+        let (lock, journal, writer, recovery, workers, before) = match claim {
             Claim::Alone(lock) => {
                 let (journal, writer, recovery) = Journal::open(disk.clone()).map_err(rules)?;
-                report(&recovery);
-                let workers = prepare(&writer)?;
-                (lock, journal, writer, workers, None)
+                let workers = workers(writer.table())?;
+                (lock, journal, writer, recovery, workers, None)
             }
             Claim::After(mut new) => {
                 let process = new.process();
                 let failed = |source| ServiceError::Handover { process: Some(process), source };
-                let loaded = match Loaded::read(&disk).map_err(rules) {
-                    Ok(loaded) => loaded,
+                let warm = Loaded::read(&disk).map_err(rules).and_then(|loaded| Ok((workers(loaded.table())?, loaded)));
+                let (workers, loaded) = match warm {
+                    Ok(warm) => warm,
                     Err(error) => {
                         new.fail(&error.to_string());
                         return Err(error);
@@ -78,14 +81,8 @@ impl Supervisor {
                 };
                 new.wait_for_pen().map_err(failed)?;
                 let lock = take_lock(&folder)?;
-                let caught_up = Journal::open_after(loaded, disk.clone()).map_err(rules);
-                let (journal, writer, workers) = match caught_up
-                    .and_then(|(journal, writer, recovery)| Ok((journal, prepare(&writer)?, writer, recovery)))
-                {
-                    Ok((journal, workers, writer, recovery)) => {
-                        report(&recovery);
-                        (journal, writer, workers)
-                    }
+                let (journal, writer, recovery) = match Journal::open_after(loaded, disk.clone()).map_err(rules) {
+                    Ok(opened) => opened,
                     Err(error) => {
                         drop(lock);
                         new.fail(&error.to_string());
@@ -94,11 +91,12 @@ impl Supervisor {
                 };
                 let before = new.wait_for_word().map_err(failed)?;
                 tracing::info!(target: "hotcore::service", process, "took over sockets and rules");
-                (lock, journal, writer, workers, before)
+                (lock, journal, writer, recovery, workers, before)
             }
         };
         workers.accept();
-        let status = Status::new(&sockets, folder.clone(), log, count, &writer);
+        report(&recovery);
+        let status = Status::new(&sockets, folder.clone(), log, count, &writer, recovery.problems);
         let config = ServerConfig { own_ports: sockets.own_ports(), started: now(), status: facts(&status) };
         let server = Server::new(config, writer, Box::new(journal));
         let control = start_control(server, &sockets)?;
@@ -126,6 +124,7 @@ impl Supervisor {
             told: (String::new(), None),
             turns: 0,
             is_managed,
+            handover_wait,
         };
         supervisor.announce();
         Ok(supervisor)
@@ -144,16 +143,17 @@ impl Supervisor {
     }
 }
 
-fn start_workers(
-    settings: &Settings,
-    sockets: &Sockets,
-    count: usize,
-    writer: &TableWriter,
-) -> Result<Workers, ServiceError> {
+fn start_workers(settings: &Settings, sockets: &Sockets, count: usize, table: Table) -> Result<Workers, ServiceError> {
     let failed = |source| ServiceError::Start { what: "the workers", source };
     let Sockets { http, https, .. } = sockets.try_clone().map_err(failed)?;
-    let config =
-        WorkerConfig { count, table: writer.table(), own_ports: sockets.own_ports(), access_log: settings.access_log };
+    let config = WorkerConfig {
+        count,
+        table,
+        own_ports: sockets.own_ports(),
+        access_log: settings.access_log,
+        patience: Patience::default(),
+        connections_max: None,
+    };
     Workers::start(config, Listeners { http, https }).map_err(failed)
 }
 

@@ -24,6 +24,7 @@ struct State {
     faults: Option<(u64, u64, io::ErrorKind)>,
     /// Bytes that fit.
     room: Option<usize>,
+    no_snapshots: bool,
 }
 
 /// All files: what a running process sees, and what is on disk.
@@ -102,6 +103,11 @@ impl Model {
     /// Lets so many more bytes fit.
     pub(super) fn room(&self, bytes: Option<usize>) {
         self.state().room = bytes;
+    }
+
+    /// Lets every attempt to make a snapshot fail.
+    pub(super) fn refuse_snapshots(&self, refuse: bool) {
+        self.state().no_snapshots = refuse;
     }
 
     /// What a process sees.
@@ -246,6 +252,9 @@ impl Storage for Model {
     }
 
     fn create(&self, name: &str) -> io::Result<ModelFile> {
+        if self.state().no_snapshots && name.contains("snapshot") {
+            return Err(io::ErrorKind::Other.into());
+        }
         let file = self.simple(|world| {
             if let Ok(file) = world.find(name) {
                 world.files[file].seen.clear();

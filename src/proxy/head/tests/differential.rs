@@ -4,7 +4,7 @@ use std::str;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 
-use super::*;
+use super::super::*;
 use crate::testing::seed;
 
 /// What is accepted, httparse and the `http` crate take as well, with the same end and the same fields (P33, B258).

@@ -1,0 +1,99 @@
+//! More connections than there is room for (B154).
+
+use std::{
+    io::Read,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    front::{Backend, Client, Front, eventually},
+    recorder::Recorder,
+};
+
+const ROOM: usize = 4;
+
+fn front_with(port: u16) -> Front {
+    let mut front = Front::start_with(|config| config.connections_max = Some(ROOM));
+    front.map("a.test", port);
+    front
+}
+
+fn ask(client: &mut Client) -> u16 {
+    client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    client.read_answer().status
+}
+
+fn is_open(client: &mut Client) -> bool {
+    client.stream.set_nonblocking(true).unwrap();
+    let read = client.stream.read(&mut [0]);
+    client.stream.set_nonblocking(false).unwrap();
+    read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// At the cap nobody goes; one past it, who was idle for longest.
+#[test]
+fn the_longest_idle_connection_makes_room() {
+    let recorder = Recorder::start();
+    let front = front_with(recorder.port);
+    let mut clients: Vec<_> = (0..ROOM).map(|_| front.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(ask(client), 200);
+    }
+    // The first is used again, so the second is idle for longest now.
+    assert_eq!(ask(&mut clients[0]), 200);
+    assert!(clients.iter_mut().all(is_open), "as many as there is room for");
+    let start = Instant::now();
+    let mut late = front.connect();
+    assert_eq!(ask(&mut late), 200);
+    assert!(start.elapsed() < Duration::from_secs(1), "room is made at once: {:?}", start.elapsed());
+    assert_eq!(clients[1].read_to_end(), b"");
+    let open: Vec<_> = clients.iter_mut().map(is_open).collect();
+    assert_eq!(open, [true, false, true, true]);
+    assert_eq!(front.workers.counts().connections, ROOM);
+}
+
+/// A connection that is busy, or has sent part of a head, or nothing yet, is not idle: new ones wait until one ends.
+#[test]
+fn new_connections_wait_while_all_are_busy() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let backend = Backend::start(move |mut peer, _| {
+        while peer.read_head().is_some() {
+            let _ = gone.lock().unwrap().recv();
+            peer.answer("ok");
+        }
+    });
+    let front = front_with(backend.port);
+    let mut busy: Vec<_> = (0..ROOM).map(|_| front.connect()).collect();
+    for client in &mut busy[..2] {
+        client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    busy[2].send(b"GET / HT");
+    eventually("all are accepted", || front.workers.counts().connections == ROOM);
+    eventually("two are busy", || front.workers.counts().requests == 2);
+    let mut late = front.connect();
+    late.send(b"GET / HTTP/1.1\r\nHost: nobody.test\r\nConnection: close\r\n\r\n");
+    late.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(late.stream.read(&mut [0]).is_err(), "it waits");
+    assert!(busy.iter_mut().all(is_open), "nobody is cut for it");
+    go.send(()).unwrap();
+    late.stream.set_read_timeout(Some(crate::front::PATIENCE)).unwrap();
+    assert!(late.read_to_end().starts_with(b"HTTP/1.1 404 "), "an answered connection is idle and makes room");
+    go.send(()).unwrap();
+}
+
+/// Twenty times as many as there is room for, all with a request: everybody is served.
+#[test]
+fn a_crowd_is_served_in_turn() {
+    let recorder = Recorder::start();
+    let front = front_with(recorder.port);
+    let mut clients: Vec<_> = (0..20 * ROOM).map(|_| front.connect()).collect();
+    for client in &mut clients {
+        client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(client.read_answer().text(), "ok");
+        assert!(front.workers.counts().connections <= ROOM);
+    }
+}
