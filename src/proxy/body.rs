@@ -4,8 +4,6 @@
 
 use std::{
     cell::Cell,
-    fmt,
-    future::Future,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -106,13 +104,11 @@ enum Source {
     Relay(Relay),
 }
 
+#[derive(Debug)]
 struct Relay {
     body: Incoming,
     lease: Option<Lease>,
     upload: Rc<UploadState>,
-    /// The client has left. Asked where an upload is still on its way: while its bytes lie unread, the server reads nothing and
-    /// does not notice (B74, B247).
-    left: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// An end by FIN would look like a complete body to this client (B100).
     reset_if_cut: bool,
 }
@@ -132,19 +128,11 @@ impl Answer {
         conn: Rc<Conn>,
         access: Option<Box<Access>>,
     ) -> Self {
-        let watched = (!upload.complete.get()).then(|| conn.clone());
-        let left = watched.map(|conn| Box::pin(async move { conn.gone().await }) as Pin<Box<dyn Future<Output = ()>>>);
-        let mut relay = Relay { body, lease: Some(lease), upload, left, reset_if_cut };
+        let mut relay = Relay { body, lease: Some(lease), upload, reset_if_cut };
         if relay.body.is_end_stream() {
             relay.finish();
         }
         Self { source: Source::Relay(relay), conn, access }
-    }
-}
-
-impl fmt::Debug for Relay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Relay").field("body", &self.body).field("lease", &self.lease).finish_non_exhaustive()
     }
 }
 
@@ -181,14 +169,7 @@ impl Body for Answer {
             }
             Source::Relay(relay) => relay,
         };
-        let Poll::Ready(polled) = Pin::new(&mut relay.body).poll_frame(cx) else {
-            if relay.left.as_mut().is_some_and(|left| left.as_mut().poll(cx).is_ready()) {
-                relay.left = None;
-                this.conn.kill();
-            }
-            return Poll::Pending;
-        };
-        match polled {
+        match ready!(Pin::new(&mut relay.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if let (Some(access), Some(data)) = (&mut this.access, frame.data_ref()) {
                     access.bytes += data.len() as u64;

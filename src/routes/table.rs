@@ -27,7 +27,7 @@ use std::{
 use arc_swap::ArcSwap;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-pub(super) use build::in_parallel;
+pub(super) use build::{in_parallel, one_for_each_name};
 
 use super::{Port, Rule};
 use crate::{domain::Domain, limits};

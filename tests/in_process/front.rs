@@ -13,6 +13,7 @@ use std::{
 
 use hotcore::{
     domain::Domain,
+    limits::BACKLOG,
     proxy::Patience,
     routes::{Port, TableWriter},
     service::worker::{Drain, Listeners, WorkerConfig, Workers},
@@ -45,6 +46,8 @@ impl Front {
     pub(crate) fn start_with_listener(change: impl FnOnce(&mut WorkerConfig)) -> (Self, TcpListener) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
+        // As the service does; with the usual 128 a burst of a test would wait for its SYNs to be repeated.
+        socket2::SockRef::from(&listener).listen(BACKLOG).unwrap();
         let address = listener.local_addr().unwrap();
         let rules = TableWriter::new();
         let mut config = WorkerConfig {
@@ -253,19 +256,20 @@ impl Backend {
 
     pub(crate) fn on(listener: TcpListener, script: impl Fn(Peer, usize) + Send + Sync + 'static) -> Self {
         let port = listener.local_addr().unwrap().port();
+        socket2::SockRef::from(&listener).listen(BACKLOG).unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let open = Arc::new(AtomicUsize::new(0));
         let (counter, opened) = (accepted.clone(), open.clone());
         let script = Arc::new(script);
         let own = listener.try_clone().unwrap();
         // The thread ends with the process; each test has its own port.
-        let accepting = thread::spawn(move || {
+        let accepting = spawn(move || {
             for stream in listener.incoming() {
                 let Ok(stream) = stream else { return };
                 let number = counter.fetch_add(1, Ordering::SeqCst);
                 opened.fetch_add(1, Ordering::SeqCst);
                 let (script, place) = (script.clone(), Open(opened.clone()));
-                thread::spawn(move || {
+                spawn(move || {
                     let _place = place;
                     script(Peer::new(stream), number)
                 });
@@ -394,6 +398,11 @@ pub(crate) fn answering(body: &'static str) -> impl Fn(Peer, usize) + Send + Syn
 /// A port on which nobody listens.
 pub(crate) fn dead_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A thread of a test.
+pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new().name("test".into()).spawn(work).unwrap()
 }
 
 /// Waits until `condition` holds.

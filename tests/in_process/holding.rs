@@ -10,7 +10,7 @@ use std::{
 
 use hotcore::limits::{HELD_PER_DOMAIN_MAX, HOLD, HOLD_UNPROVEN};
 
-use crate::front::{Answer, Backend, Client, Front, Reserved, answering, eventually};
+use crate::front::{Answer, Backend, Client, Front, Reserved, answering, eventually, spawn};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
@@ -118,7 +118,7 @@ fn remaps_do_not_lengthen_the_hold_beyond_its_whole() {
     let second = Reserved::new();
     let start = Instant::now();
     let (stop, stopped) = mpsc::channel::<()>();
-    let flipping = thread::spawn(move || {
+    let flipping = spawn(move || {
         while stopped.recv_timeout(Duration::from_millis(100)).is_err() {
             front.map("a.test", second.port);
             front.map("a.test", first.port);
@@ -166,6 +166,7 @@ fn a_restart_of_the_backend_is_not_seen() {
 
 /// B24: a thousand wait, and not one more; a place that becomes free can be taken.
 #[test]
+#[expect(clippy::disallowed_macros, reason = "why a test was left out")]
 fn places_for_waiting_requests_are_limited() {
     let soft = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap().0;
     if soft < 8_000 {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backends;
+mod bodies;
 mod clients;
 mod control;
 mod crowds;
@@ -21,6 +22,7 @@ mod recorder;
 mod records;
 mod responses;
 mod service;
+mod stale;
 mod trailers;
 mod trap;
 mod upgrades;

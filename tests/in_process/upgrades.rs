@@ -10,7 +10,7 @@ use std::{
 
 use hotcore::service::worker::Drain;
 
-use crate::front::{Answer, Backend, Client, Front, Peer, eventually};
+use crate::front::{Answer, Backend, Client, Front, Peer, eventually, spawn};
 
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade, X-Own\r\nUpgrade: websocket\r\n\
                         Sec-WebSocket-Accept: abc=\r\nX-Own: 1\r\nX-Other: 1\r\n\r\n";
@@ -204,7 +204,7 @@ fn much_passes_both_ways_at_once() {
     let sent: Vec<u8> = (0..8_000_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     let mut sending = client.stream.try_clone().unwrap();
     let copy = sent.clone();
-    let thread = thread::spawn(move || {
+    let thread = spawn(move || {
         sending.write_all(&copy).unwrap();
         sending.shutdown(Shutdown::Write).unwrap();
     });

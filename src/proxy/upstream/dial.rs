@@ -117,4 +117,42 @@ mod tests {
         assert!(matches!(sorted(Errno::ECONNRESET), DialError::Reset));
         assert!(matches!(sorted(Errno::EACCES), DialError::Failed(_)));
     }
+
+    /// B17: a dead port of the ephemeral range, dialled until the kernel has chosen that very port for our side.
+    #[tokio::test]
+    async fn a_socket_connected_to_itself_counts_as_refused() {
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let mut range = range.split_ascii_whitespace().map(|bound| bound.parse::<u16>().unwrap());
+        let (low, high) = (range.next().unwrap(), range.next().unwrap());
+        // The kernel prefers ports of the lower bound's parity for connect(2).
+        let port = low + (high - low) / 4 * 2;
+        let address = Family::V4.address(Port::new(port).unwrap());
+        let tries = 4 * u32::from(high - low);
+        let mut met = false;
+        for _ in 0..tries {
+            match std::net::TcpStream::connect(address) {
+                Ok(stream) if stream.local_addr().unwrap() == address => {
+                    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                    met = true;
+                    break;
+                }
+                // Somebody listens there after all.
+                Ok(_) => return,
+                Err(_) => {}
+            }
+        }
+        if !met {
+            // Nothing to be proved where the kernel does not do it.
+            return;
+        }
+        for _ in 0..tries {
+            match attempt(address).await {
+                Err(DialError::Refused) => {}
+                Err(other) => panic!("{other:?}"),
+                Ok(stream) => assert_ne!(stream.local_addr().unwrap(), stream.peer_addr().unwrap()),
+            }
+        }
+        // And the port is free for the app that wants it.
+        std::net::TcpListener::bind(address).unwrap();
+    }
 }

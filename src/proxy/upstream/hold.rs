@@ -98,7 +98,8 @@ async fn run(holds: Rc<Holds>, upstreams: Rc<Upstreams>, port: Port, probe: Rc<P
             break;
         }
         match upstreams.stock(port).await {
-            Ok(()) => break,
+            // Taken is answered, however it ends: the requests see it themselves (B29).
+            Ok(()) | Err(DialError::Reset) => break,
             Err(error) => probe.silent.set(matches!(error, DialError::Silent)),
         }
         probe.tried.notify_waiters();
@@ -158,6 +159,40 @@ mod tests {
         Arc::new(Rule::new(Domain::parse(name).unwrap(), Port::new(8080).unwrap(), true))
     }
 
+    /// B21: one probe for a port, however many wait for it, and none when nobody waits any more.
+    #[tokio::test]
+    async fn one_probe_serves_all_that_wait() {
+        // Bound and not listening: it refuses, and nobody else can take it.
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let port = Port::new(socket.local_addr().unwrap().as_socket().unwrap().port()).unwrap();
+        let (holds, upstreams) = (Rc::new(Holds::default()), Rc::new(Upstreams::default()));
+        tokio::task::LocalSet::new()
+            .run_until(async {
+                let waiting: Vec<_> = (0..50)
+                    .map(|_| {
+                        let (holds, upstreams) = (holds.clone(), upstreams.clone());
+                        spawn_local(async move { holds.next_attempt(&upstreams, port, true).await })
+                    })
+                    .collect();
+                tokio::task::yield_now().await;
+                assert_eq!(holds.probes.borrow().len(), 1);
+                assert!(holds.is_silent(port), "what the first has found");
+                for waiting in waiting {
+                    waiting.await.unwrap();
+                }
+                assert!(!holds.is_silent(port), "what the probe has found");
+                while holds.is_probing(port) {
+                    sleep(PROBE_AFTER[0]).await;
+                }
+                socket.listen(1).unwrap();
+                holds.next_attempt(&upstreams, port, false).await;
+                assert!(!holds.is_probing(port), "it has answered");
+                assert!(!upstreams.reuse(port).unwrap().reused, "its connection has carried nothing yet");
+            })
+            .await;
+    }
+
     /// B24: 1,000 requests wait for one domain, and not one more.
     #[test]
     fn places_per_domain_are_limited() {
@@ -179,7 +214,7 @@ mod tests {
             .iter()
             .flat_map(|rule| (0..HELD_PER_DOMAIN_MAX).map_while(|_| holds.enter(rule).ok()).collect::<Vec<_>>())
             .collect();
-        assert_eq!(places.len() as u32, HELD_MAX);
+        assert_eq!(u32::try_from(places.len()).unwrap(), HELD_MAX);
         drop(places);
         assert_eq!(holds.held.load(Ordering::Relaxed), 0);
         assert!(rules.iter().all(|rule| rule.held().load(Ordering::Relaxed) == 0));

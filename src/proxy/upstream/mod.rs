@@ -97,6 +97,8 @@ pub(crate) struct SendError {
     pub(crate) responded: bool,
     /// What arrived are interim answers beyond all measure (B94).
     pub(crate) is_flooded: bool,
+    /// The backend, or its kernel, reset the connection.
+    pub(crate) reset: bool,
     /// The first bytes that the backend ever sent on this connection.
     pub(crate) first_bytes: Vec<u8>,
 }
@@ -196,6 +198,7 @@ impl Lease {
             unsent: error.take_message(),
             cause: error.into_error(),
             responded: observed.responded.get(),
+            reset: observed.reset.get(),
             is_flooded,
             first_bytes: observed.first_bytes(),
         })

@@ -22,6 +22,8 @@ use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 pub(super) struct Observed {
     /// A byte has arrived since the request was sent.
     pub(super) responded: Cell<bool>,
+    /// The connection was reset.
+    pub(super) reset: Cell<bool>,
     /// The head of an answer is awaited; so many bytes of it have come, interim answers included.
     head: Cell<Option<usize>>,
     /// The first bytes ever received: they tell a TLS server or a banner from HTTP (B103).
@@ -93,6 +95,7 @@ impl UpstreamStream {
         match result {
             Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                 self.deaf = true;
+                self.observed.reset.set(true);
                 Ok(all)
             }
             result => result,
@@ -107,6 +110,9 @@ impl AsyncRead for UpstreamStream {
         }
         let start = buf.filled().len();
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
+            self.observed.reset.set(true);
+        }
         let fresh = buf.filled().get(start..).unwrap_or_default();
         if !fresh.is_empty() {
             self.observed.note(fresh);

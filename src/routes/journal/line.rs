@@ -46,6 +46,9 @@ impl Header {
         if format > FORMAT {
             return Some(Self::Newer { format });
         }
+        if format != FORMAT {
+            return None;
+        }
         let header = match (words.next()?, words.next()?) {
             ("log", "after") => Self::Log { after: sequence(words.next()?)? },
             ("snapshot", "through") => Self::Snapshot { through: sequence(words.next()?)? },

@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     domain::Domain,
-    routes::{Port, Rule, table::in_parallel},
+    routes::{
+        Port, Rule,
+        table::{in_parallel, one_for_each_name},
+    },
 };
 
 /// Below so many bytes one thread is done before a second one has started.
@@ -24,9 +27,9 @@ const PROBLEMS_MAX: usize = 32;
 /// What the bytes said.
 #[derive(Debug)]
 pub struct Recovered {
-    /// The rules, proven.
+    /// The rules, proven, sorted by name; one for each.
     pub rules: Vec<Arc<Rule>>,
-    /// What was wrong, for a person.
+    /// What was wrong, for a person; a bounded number of sentences.
     pub problems: Vec<String>,
 }
 
@@ -39,7 +42,8 @@ pub fn recover(snapshot: Option<&[u8]>, logs: &[&[u8]]) -> Result<Recovered, New
     for (number, bytes) in (1..).zip(logs) {
         replay.log(&format!("log {number}"), bytes)?;
     }
-    let Outcome { rules, problems, .. } = replay.finish();
+    let Outcome { mut rules, problems, .. } = replay.finish();
+    one_for_each_name(&mut rules);
     Ok(Recovered { rules, problems })
 }
 

@@ -20,12 +20,7 @@ const PARALLEL_FROM: usize = 20_000;
 impl TableWriter {
     /// A table of all `rules`, quick when they come sorted by name. Of two with the same name the later one stays.
     pub fn from_rules(mut rules: Vec<Arc<Rule>>) -> Self {
-        if !rules.is_sorted_by(|a, b| a.domain.as_str() < b.domain.as_str()) {
-            // Stable, and from the back, so that the later one of two comes first, which is the one that is kept.
-            rules.reverse();
-            rules.sort_by(|a, b| a.domain.cmp(&b.domain));
-            rules.dedup_by(|next, kept| next.domain == kept.domain);
-        }
+        one_for_each_name(&mut rules);
         let hasher = DefaultHashBuilder::default();
         let cores =
             if rules.len() < PARALLEL_FROM { 1 } else { thread::available_parallelism().map_or(1, usize::from) };
@@ -39,6 +34,16 @@ impl TableWriter {
         let len = AtomicUsize::new(rules.len());
         let table = Table(Arc::new(Shards { slots: slots.into(), hasher, len }));
         Self { table, index: rules.into_iter().map(ByName).collect::<BTreeSet<_>>() }
+    }
+}
+
+/// Sorts the rules by name; of two with the same name the later one stays.
+pub(in crate::routes) fn one_for_each_name(rules: &mut Vec<Arc<Rule>>) {
+    if !rules.is_sorted_by(|a, b| a.domain.as_str() < b.domain.as_str()) {
+        // Stable, and from the back, so that the later one of two comes first, which is the one that is kept.
+        rules.reverse();
+        rules.sort_by(|a, b| a.domain.cmp(&b.domain));
+        rules.dedup_by(|next, kept| next.domain == kept.domain);
     }
 }
 
