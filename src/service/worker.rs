@@ -296,7 +296,17 @@ impl Worker {
                 proxy.serve(stream, peer);
             }
         }
-        proxy.drain(drain.requests, drain.tunnels).await;
+        let mut limits = drain;
+        loop {
+            tokio::select! {
+                () = proxy.drain(limits.requests, limits.tunnels) => break,
+                // A stop shortens the drain of a hand-over.
+                changed = phases.changed() => match *phases.borrow_and_update() {
+                    Phase::Draining(shorter) if changed.is_ok() => limits = shorter,
+                    _ => break,
+                },
+            }
+        }
         place.stopped.set(true);
         Ok(())
     }

@@ -264,6 +264,27 @@ fn a_hand_over_lets_bodies_move_on() {
     assert!(start.elapsed() < limits.tunnels, "{:?}", start.elapsed());
 }
 
+/// B203, B207: whoever stops a generation that drains need not wait for what it drains.
+#[test]
+fn a_stop_shortens_the_drain_of_a_hand_over() {
+    let backend = Backend::start(|mut peer, _| {
+        peer.read_head();
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n");
+        peer.ends();
+    });
+    let mut front = front_of(&backend, 2);
+    let mut stuck = front.connect();
+    stuck.send(GET);
+    stuck.read_head();
+    let long = Drain { requests: Duration::from_secs(30), tunnels: Duration::from_secs(3600) };
+    front.workers.drain(long);
+    let start = Instant::now();
+    front.workers.drain(Drain { requests: Duration::from_millis(100), tunnels: Duration::ZERO });
+    assert!(stuck.read_to_end().is_empty());
+    front.has_ended();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
 /// A listener that breaks ends its worker, and that is reported with the reason (B155, B212).
 #[test]
 fn a_worker_that_ends_is_reported() {
