@@ -75,7 +75,15 @@ format() { run cargo fmt --check; }
 
 lint() { run cargo clippy --locked --all-targets -- -D warnings; }
 
-licences() { run cargo deny --locked check; }
+licences() {
+    run cargo deny --locked check bans licenses sources || return
+    # The advisories live on GitHub, which a build machine may not reach: then it says so.
+    if cargo deny --locked fetch db >"$log/advisories" 2>&1; then
+        run cargo deny --locked check --disable-fetch advisories
+    else
+        echo "SKIPPED advisories: cannot fetch their database: $(grep . "$log/advisories" | tail --lines=1)"
+    fi
+}
 
 docs() {
     RUSTDOCFLAGS='-D warnings' run cargo doc --locked --no-deps && run cargo test --locked --doc
