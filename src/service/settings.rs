@@ -9,7 +9,7 @@ pub struct Settings {
     pub http: Vec<SocketAddr>,
     /// Where HTTPS is served; empty: the default addresses.
     pub https: Vec<SocketAddr>,
-    /// Where commands arrive, loopback only; empty: 127.0.0.1 and [::1], port 40608.
+    /// Where commands arrive, loopback only; empty: 127.0.0.1 and `[::1]`, port 40608.
     pub control: Vec<SocketAddr>,
     /// The state folder.
     pub state: PathBuf,
