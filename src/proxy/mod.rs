@@ -287,6 +287,8 @@ impl Proxy {
         }
         match done {
             Ok(()) if guard.may_have_unread_input() => {
+                // It is no idle connection any more, that could make room for another.
+                conn.close();
                 let mut lingering = pin!(linger(guard, self.patience.linger));
                 self.drive(&conn, &mut lingering).await;
             }

@@ -126,6 +126,27 @@ fn a_connection_that_waits_for_room_is_answered_in_a_drain() {
     front.has_ended();
 }
 
+/// One whose answer went out before its upload was done lingers; it is no idle one, and does not stand in the way of those.
+#[test]
+fn a_connection_that_lingers_does_not_keep_idle_ones_from_making_room() {
+    let recorder = Recorder::start();
+    let mut front = Front::start_with(|config| {
+        config.connections_max = Some(2);
+        config.patience.linger = Duration::from_secs(10);
+    });
+    front.map("a.test", recorder.port);
+    let mut lingers = front.connect();
+    lingers.send(b"POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 5\r\n\r\n");
+    assert!(lingers.read_to_end().starts_with(b"HTTP/1.1 404 "));
+    let mut idle = front.connect();
+    assert_eq!(ask(&mut idle), 200);
+    let start = Instant::now();
+    let mut late = front.connect();
+    assert_eq!(ask(&mut late), 200);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(idle.read_to_end(), b"");
+}
+
 /// Twenty times as many as there is room for, all with a request: everybody is served.
 #[test]
 fn a_crowd_is_served_in_turn() {
