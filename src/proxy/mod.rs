@@ -283,7 +283,9 @@ impl Proxy {
         if let Some(tunnel) = exchange.take_tunnel() {
             let (stream, rest) = guard.into_parts();
             let first = [parts.read_buf, rest].concat().into();
-            return self.tunnel(conn, seat, stream, first, tunnel).await;
+            let mut tunnel = pin!(self.tunnel(&conn, seat, stream, first, tunnel));
+            self.drive(&conn, &mut tunnel).await;
+            return;
         }
         match done {
             Ok(()) if guard.may_have_unread_input() => {
@@ -329,7 +331,7 @@ impl Proxy {
         .await
     }
 
-    async fn tunnel(&self, conn: Rc<Conn>, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
+    async fn tunnel(&self, conn: &Conn, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
         let _tunnel = seat.into_tunnel();
         let copy = async {
             let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
