@@ -179,24 +179,19 @@ mod tests {
         socket.set_recv_buffer_size(1 << 20).unwrap();
         let stream = socket.connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut backend, _) = listener.accept().await.unwrap();
-        let sent = 2 * RELAY_BYTES_MAX;
-        let sending = tokio::spawn(async move {
-            backend.write_all(&vec![b'x'; sent]).await.unwrap();
-            backend
-        });
+        let sent = vec![b'x'; 2 * RELAY_BYTES_MAX];
         let mut stream = UpstreamStream::new(stream, Rc::default());
-        let mut space = vec![MaybeUninit::uninit(); sent];
-        let more_has_come = async {
+        let reading = async {
+            let mut space = vec![MaybeUninit::uninit(); sent.len()];
             while SockRef::from(stream.socket()).peek(&mut space).unwrap_or(0) <= RELAY_BYTES_MAX {
                 sleep(Duration::from_millis(1)).await;
             }
+            let mut space = vec![0; 2 * sent.len()];
+            assert_eq!(stream.read(&mut space).await.unwrap(), RELAY_BYTES_MAX);
+            stream.read_exact(&mut space[RELAY_BYTES_MAX..sent.len()]).await.unwrap();
+            assert_eq!(space[..sent.len()], sent);
         };
-        timeout(Duration::from_secs(10), more_has_come).await.unwrap();
-        let mut space = vec![0; 2 * sent];
-        assert_eq!(stream.read(&mut space).await.unwrap(), RELAY_BYTES_MAX);
-        let rest = stream.read_exact(&mut space[RELAY_BYTES_MAX..sent]).await.unwrap();
-        assert_eq!(rest, sent - RELAY_BYTES_MAX);
-        assert!(space[..sent].iter().all(|&byte| byte == b'x'));
-        drop(sending);
+        let both = async { tokio::join!(backend.write_all(&sent), reading) };
+        timeout(Duration::from_secs(10), both).await.unwrap().0.unwrap();
     }
 }
