@@ -17,7 +17,7 @@ const REPLY_WORDS: [&str; 4] = ["ok", "error", "more", "kcehc"];
 /// Keys of `status` whose value is a list of addresses.
 const LIST_KEYS: [&str; 3] = ["http", "https", "control"];
 /// Keys of `status` whose value is a number.
-const NUMBER_KEYS: [&str; 6] = ["pid", "rules", "connections", "tunnels", "requests", "workers"];
+const NUMBER_KEYS: [&str; 7] = ["pid", "rules", "workers", "connections", "tunnels", "requests", "retries"];
 /// Lines of the past that `log` shows before it follows.
 const LOG_LINES: &str = "50";
 

@@ -35,6 +35,8 @@ pub(super) struct Status {
     connections: AtomicUsize,
     tunnels: AtomicUsize,
     requests: AtomicU64,
+    retries: AtomicU64,
+    panics: AtomicU64,
     draining: AtomicUsize,
 }
 
@@ -67,6 +69,8 @@ impl Status {
             connections: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             draining: AtomicUsize::new(0),
         })
     }
@@ -76,6 +80,8 @@ impl Status {
         self.connections.store(counts.connections, Ordering::Relaxed);
         self.tunnels.store(counts.tunnels, Ordering::Relaxed);
         self.requests.store(counts.requests, Ordering::Relaxed);
+        self.retries.store(counts.retries, Ordering::Relaxed);
+        self.panics.store(counts.panics, Ordering::Relaxed);
         self.draining.store(draining, Ordering::Relaxed);
     }
 
@@ -86,12 +92,16 @@ impl Status {
         self.suspects.iter().filter(points_here).cloned().collect()
     }
 
-    /// The answer to `status`, the important facts first.
+    /// The answer to `status`, the important facts first. A key is one word (docs/PROTOCOL.md).
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts: Vec<_> = self.problems.iter().map(|problem| ("problem", problem.clone())).collect();
+        let panics = self.panics.load(Ordering::Relaxed);
+        if panics > 0 {
+            facts.push(("problem", format!("{panics} connections met a bug: please report what the log says of it")));
+        }
         let loops = self.rules_to_own_ports();
         if !loops.is_empty() {
-            facts.push(("rules to hotcore's own ports", join(&loops)));
+            facts.push(("problem", format!("rules to hotcore's own ports: {}", join(&loops))));
         }
         for (kind, addresses) in &self.addresses {
             match kind {
@@ -107,6 +117,8 @@ impl Status {
         facts.push(("connections", self.connections.load(Ordering::Relaxed).to_string()));
         facts.push(("tunnels", self.tunnels.load(Ordering::Relaxed).to_string()));
         facts.push(("requests", self.requests.load(Ordering::Relaxed).to_string()));
+        // Many are a finding: the app closes connections that hotcore keeps (B39).
+        facts.push(("retries", self.retries.load(Ordering::Relaxed).to_string()));
         let draining = self.draining.load(Ordering::Relaxed);
         if draining > 0 {
             facts.push(("draining", format!("{draining} older processes")));
@@ -138,4 +150,37 @@ impl Status {
 
 fn join<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::Port;
+
+    /// B30, B39, B212: what is wrong comes first, and each line begins with a key of one word.
+    #[test]
+    fn trouble_is_told_as_a_problem_and_figures_as_they_are() {
+        let mut writer = TableWriter::new();
+        writer.insert(Domain::parse("a.com").unwrap(), Port::new(8080).unwrap());
+        let status = |own_ports: &[u16], counts: Counts| {
+            let problems = vec!["a line was damaged".to_owned()];
+            let mut status = Status::new(&Sockets::default(), "/state".into(), "journal".into(), 2, &writer, problems);
+            let inner = Arc::get_mut(&mut status).unwrap();
+            inner.own_ports = own_ports.to_vec();
+            inner.suspects = vec![Domain::parse("a.com").unwrap()];
+            status.update(counts, 0);
+            status.facts()
+        };
+        let well = status(&[], Counts { requests: 7, retries: 3, ..Counts::default() });
+        assert_eq!(well.iter().filter(|(key, _)| *key == "problem").count(), 1);
+        for fact in [("requests", "7"), ("retries", "3"), ("workers", "2"), ("state", "/state")] {
+            assert!(well.iter().any(|(key, value)| (*key, value.as_str()) == fact), "{fact:?} in {well:?}");
+        }
+        let ill = status(&[8080], Counts { panics: 2, ..Counts::default() });
+        let (keys, values): (Vec<_>, Vec<_>) = ill.into_iter().unzip();
+        assert_eq!(keys[..3], ["problem"; 3]);
+        assert!(values[1].starts_with("2 connections met a bug"), "{values:?}");
+        assert_eq!(values[2], "rules to hotcore's own ports: a.com");
+        assert!(keys.iter().all(|key| !key.contains(' ')), "{keys:?}");
+    }
 }
