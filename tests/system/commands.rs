@@ -45,3 +45,23 @@ fn no_sub_command_means_status() {
     assert_eq!(code, Some(0));
     assert_eq!(bare.lines().count(), status.lines().count());
 }
+
+/// Programs rely on the types: what is a number in the daemon's own status is one in JSON.
+#[test]
+fn the_status_as_json_has_numbers_where_there_are_numbers() {
+    let state = folder();
+    let daemon = Daemon::start(state.path());
+    let (code, out, err) = ended(&run(daemon.cli().args(["status", "--json"])));
+    assert_eq!(code, Some(0), "{err}");
+    let status: serde_json::Value = serde_json::from_str(&out).unwrap();
+    for key in ["pid", "rules", "workers", "connections", "tunnels", "requests"] {
+        assert!(status[key].is_u64(), "{key} in {out}");
+    }
+    for key in ["http", "https", "control", "problem"] {
+        assert!(status[key].is_array(), "{key} in {out}");
+    }
+    let text_digits = status.as_object().unwrap().iter().find(|(_, value)| {
+        value.as_str().is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    assert_eq!(text_digits, None, "a number that is shown as a text");
+}
