@@ -89,7 +89,7 @@ pub(super) fn log(client: Client) -> Result<(), Failure> {
     let place = match report(client) {
         Ok(report) => report.value("log").unwrap_or_default().to_owned(),
         // The log of a daemon that has ended is what one wants to see.
-        Err(_) if unanswered::is_installed() => "journal".to_owned(),
+        Err(_) if unanswered::is_the_service(client) => "journal".to_owned(),
         Err(cause) => return Err(unanswered::explain(cause, client)),
     };
     let mut tool = match place.as_str() {
