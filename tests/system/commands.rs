@@ -1,8 +1,12 @@
 //! The commands that a person types, against the real daemon; `cli` has the rest, against a stand-in (B227 to B233).
 
-use std::process::Output;
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Output},
+};
 
-use crate::rig::{Backend, Client, Daemon, folder, run};
+use crate::rig::{Backend, Client, Daemon, PATIENCE, folder, run, wait_for};
 
 fn ended(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -64,4 +68,25 @@ fn the_status_as_json_has_numbers_where_there_are_numbers() {
         value.as_str().is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
     });
     assert_eq!(text_digits, None, "a number that is shown as a text");
+}
+
+/// Invariant 5: whatever the mask of the user who starts it, nobody else can read the folder or a file in it.
+#[test]
+fn what_is_kept_can_be_read_by_its_owner_alone() {
+    let outer = folder();
+    let state = outer.path().join("state/hotcore");
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 000 && exec \"$@\"", "sh"]).arg(Daemon::program().get_program());
+    command.args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--control", "127.0.0.1:0", "--state"]);
+    let _daemon = Daemon::spawn(command.arg(&state), &state);
+    let kept = || fs::read_dir(&state).into_iter().flatten().map(|entry| entry.unwrap().path());
+    wait_for("the log of rules", PATIENCE, || {
+        kept().any(|path| path.to_string_lossy().contains("routes.log")).then_some(())
+    });
+    let paths: Vec<_> = kept().chain([state.clone()]).collect();
+    assert!(paths.len() >= 4, "{paths:?}");
+    for path in paths {
+        let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
 }
