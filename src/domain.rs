@@ -335,6 +335,7 @@ mod tests {
         (0..random.usize(0..12)).map(|_| PIECES[random.usize(0..PIECES.len())]).collect()
     }
 
+    /// Invariant 4: one name has one form, and only that is compared.
     #[test]
     fn a_name_parsed_again_is_the_same_and_has_only_the_allowed_bytes() {
         let seed = crate::testing::seed();

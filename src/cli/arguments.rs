@@ -3,11 +3,12 @@
 //! Never here: what a command does. Options of `serve` have their twins in the environment, read by the parser.
 
 use std::{
+    ffi::{OsStr, OsString},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::Resettable};
 
 use super::failure::Failure;
 use crate::{
@@ -63,6 +64,22 @@ pub(super) struct Arguments {
     pub(super) json: bool,
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+}
+
+impl Arguments {
+    /// Reads a command line, and the environment for what it does not say. A variable that is set to nothing is as good as one
+    /// that is not set: a unit or a container is told so to leave the default.
+    #[expect(clippy::disallowed_methods, reason = "the edge where the environment is read")]
+    pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        let without_empty = |arg: Arg| match arg.get_env() {
+            Some(name) if is_empty(name) => arg.env(Resettable::Reset),
+            _ => arg,
+        };
+        let command = Self::command().mut_args(without_empty);
+        let command = command.mut_subcommands(|command| command.mut_args(without_empty));
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
 }
 
 /// Where the daemon is.
@@ -226,8 +243,6 @@ fn workers(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

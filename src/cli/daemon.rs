@@ -10,10 +10,11 @@ use super::{
     output::{Escaped, Mark, Output},
     unanswered,
 };
-use crate::control::client::{AskError, Client, refusal};
+use crate::{
+    control::client::{AskError, Client, refusal},
+    domain::REPLY_WORDS,
+};
 
-/// First words that the daemon takes for an echo of its own replies and never answers (B188).
-const REPLY_WORDS: [&str; 4] = ["ok", "error", "more", "kcehc"];
 /// Keys of `status` whose value is a list of addresses.
 const LIST_KEYS: [&str; 3] = ["http", "https", "control"];
 /// Keys of `status` whose value is a number.
@@ -66,6 +67,7 @@ pub(super) fn msg(words: &Words, client: Client, output: &mut Output) -> Result<
     let Some(first) = first else {
         return Err(Failure::usage("there is no message to send").hint("type: hotcore msg help"));
     };
+    // The daemon takes it for an echo of its own replies (B188).
     if REPLY_WORDS.iter().any(|word| word.eq_ignore_ascii_case(first)) {
         let wrong = format!("\"{first}\" begins a reply, not a message: the daemon would not answer");
         return Err(Failure::usage(wrong).hint("all messages: hotcore msg help"));
@@ -87,7 +89,7 @@ pub(super) fn log(client: Client) -> Result<(), Failure> {
     let place = match report(client) {
         Ok(report) => report.value("log").unwrap_or_default().to_owned(),
         // The log of a daemon that has ended is what one wants to see.
-        Err(_) if unanswered::is_installed() => "journal".to_owned(),
+        Err(_) if unanswered::is_the_service(client) => "journal".to_owned(),
         Err(cause) => return Err(unanswered::explain(cause, client)),
     };
     let mut tool = match place.as_str() {
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
 
     const REPLY: &str = "version 9.9.9\npid 42\nsince 2026-01-02T03:04:05Z\nhttp 127.0.0.1:80 [::1]:80\nrules 3\nlog journal\n\
-                         problem port 443 is taken\nproblem disk full\nsky blue";
+                         problem port 443 is taken\nproblem disk full\nworkers 2\nrequests 5\nsky blue";
 
     #[test]
     fn a_report_is_read_and_nothing_else_is_one() {
@@ -212,7 +214,7 @@ mod tests {
     fn known_keys_have_a_type_and_unknown_ones_are_kept() {
         let json = Report::read(REPLY).unwrap().to_json();
         assert_eq!(json["running"], true);
-        assert_eq!(json["pid"], 42);
+        assert_eq!((&json["pid"], &json["workers"], &json["requests"]), (&json!(42), &json!(2), &json!(5)));
         assert_eq!(json["http"], json!(["127.0.0.1:80", "[::1]:80"]));
         assert_eq!(json["problem"], json!(["port 443 is taken", "disk full"]));
         assert_eq!(json["sky"], "blue");
@@ -231,7 +233,7 @@ mod tests {
             lines[..3],
             ["hotcore 9.9.9 is running, but:", "  problem  port 443 is taken", "  problem  disk full"]
         );
-        assert!(lines.contains(&"  sky      blue".to_owned()), "{lines:?}");
+        assert!(lines.contains(&"  sky       blue".to_owned()), "{lines:?}");
     }
 
     #[test]

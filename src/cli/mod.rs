@@ -15,8 +15,6 @@ mod unanswered;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
-
 use self::{
     arguments::{Arguments, Command},
     failure::{Exit, Failure},
@@ -38,7 +36,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Result<(), Failure> {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::read(arguments) {
         Ok(arguments) => arguments,
         Err(answer) => return about::answer_of_the_parser(&answer, output),
     };

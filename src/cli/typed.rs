@@ -5,7 +5,7 @@
 use std::fmt;
 
 use super::output::Escaped;
-use crate::domain::Domain;
+use crate::domain::{Domain, DomainError};
 
 /// Characters of a wrong word that are shown.
 const SHOWN_CHARACTERS_MAX: usize = 80;
@@ -21,15 +21,12 @@ pub(super) struct Wrong {
 
 /// The name of a rule, normalised: on the wire only ASCII counts (B8).
 pub(super) fn name(word: &str) -> Result<Domain, Wrong> {
-    let Some((host, _)) = address(word) else {
-        return Domain::parse(word).map_err(|cause| Wrong { reason: cause.to_string(), instead: None });
-    };
-    Err(match Domain::parse(host) {
-        Ok(domain) => Wrong {
-            reason: format!("{} is more than a name: give the name alone: {domain}", Quoted(word)),
-            instead: Some(domain.to_string()),
-        },
-        Err(cause) => Wrong { reason: format!("{} is not the name of a site: {cause}", Quoted(word)), instead: None },
+    Domain::parse(word).map_err(|cause| {
+        let instead = match &cause {
+            DomainError::NotAlone { name, .. } => name.as_ref().map(ToString::to_string),
+            DomainError::Empty | DomainError::Name { .. } => None,
+        };
+        Wrong { reason: cause.to_string(), instead }
     })
 }
 
@@ -38,7 +35,7 @@ pub(super) fn port(word: &str) -> Result<u16, Wrong> {
     if let Some(port) = plain_port(word) {
         return Ok(port);
     }
-    Err(match address(word).and_then(|(_, port)| port) {
+    Err(match port_within(word) {
         Some(port) => Wrong {
             reason: format!("{} is more than a port: give the port alone: {port}", Quoted(word)),
             instead: Some(port.to_string()),
@@ -49,9 +46,14 @@ pub(super) fn port(word: &str) -> Result<u16, Wrong> {
     })
 }
 
-/// The port inside a word like `a.com:8080` or `http://localhost:3000/`.
+/// The port inside a word like `a.com:8080` or `http://localhost:3000/` (RFC 3986, 3.2); `None` where there is none.
 pub(super) fn port_within(word: &str) -> Option<u16> {
-    address(word)?.1
+    let rest = word.trim();
+    let rest = rest.split_once("//").map_or(rest, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    // Two colons in a row are an IPv6 address without a port.
+    let (_, port) = authority.rsplit_once(':').filter(|(host, _)| !host.ends_with(':'))?;
+    plain_port(port)
 }
 
 /// A word from the command line as it appears in a message.
@@ -64,23 +66,6 @@ impl fmt::Display for Quoted<'_> {
             None => write!(f, "\"{}\"", Escaped(self.0)),
         }
     }
-}
-
-/// Host and port of a word that has marks of an address (RFC 3986, 3): a scheme, a user, a port, a path. `None` for a plain
-/// word.
-fn address(word: &str) -> Option<(&str, Option<u16>)> {
-    let word = word.trim();
-    if !word.contains([':', '/', '?', '#', '@']) {
-        return None;
-    }
-    let rest = word.split_once("://").map_or(word, |(_, rest)| rest);
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    Some(match authority.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => (host, plain_port(port)),
-        _ => (authority, None),
-    })
 }
 
 fn plain_port(word: &str) -> Option<u16> {
@@ -122,11 +107,13 @@ mod tests {
 
     #[test]
     fn of_an_address_the_port_is_shown() {
-        for word in ["localhost:3000", ":3000", "http://127.0.0.1:3000/x", "[::1]:3000"] {
+        for word in ["localhost:3000", ":3000", "http://127.0.0.1:3000/x", "[::1]:3000", "//me@a.com:3000?x:1"] {
             assert_eq!(port(word).unwrap_err().instead.as_deref(), Some("3000"), "{word}");
         }
         assert_eq!(port("http://localhost").unwrap_err().instead, None);
+        assert_eq!(port("http://localhost/x:3000").unwrap_err().instead, None);
         assert_eq!(port("localhost:80800").unwrap_err().instead, None);
+        assert_eq!(port("::1").unwrap_err().instead, None);
     }
 
     #[test]

@@ -6,7 +6,10 @@ use super::{
     failure::{Exit, Failure},
     output::Escaped,
 };
-use crate::control::client::{AskError, Client, DEFAULT_ADDRESS};
+use crate::{
+    control::client::{AskError, Client, DEFAULT_ADDRESS},
+    limits::CONTROL_PORT,
+};
 
 /// The version of this program.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -26,7 +29,7 @@ pub(super) fn explain(error: AskError, client: Client) -> Failure {
         AskError::Closed(_) => Failure::new(Exit::NotReachable, error).hint(how_to_start(client)),
         AskError::Silent(_) => {
             let failure = Failure::new(Exit::NotReachable, error);
-            if is_installed() {
+            if is_the_service(client) {
                 failure
                     .hint("see what it does: systemctl status hotcore")
                     .hint("restart it: sudo systemctl restart hotcore")
@@ -82,11 +85,10 @@ pub(super) fn is_version(text: &str) -> bool {
 
 /// The command that starts the daemon, in a line.
 fn how_to_start(client: Client) -> String {
-    if client.address() != DEFAULT_ADDRESS {
-        return format!("start it there: hotcore serve --control {}; or is the address right?", client.address());
-    }
-    if is_installed() {
+    if is_the_service(client) {
         "start it: sudo systemctl start hotcore".to_owned()
+    } else if client.address() != DEFAULT_ADDRESS {
+        format!("start it there: hotcore serve --control {}; or is the address right?", client.address())
     } else if nix::unistd::geteuid().is_root() {
         "start it: hotcore serve".to_owned()
     } else {
@@ -94,8 +96,17 @@ fn how_to_start(client: Client) -> String {
     }
 }
 
+/// Whether the daemon that is asked is this machine's service: another one, at another port, is nothing to systemd.
+pub(super) fn is_the_service(client: Client) -> bool {
+    has_the_port_of_the_service(client) && is_installed()
+}
+
+fn has_the_port_of_the_service(client: Client) -> bool {
+    client.address().port() == CONTROL_PORT
+}
+
 /// Whether hotcore is a service of this machine's systemd.
-pub(super) fn is_installed() -> bool {
+fn is_installed() -> bool {
     // sd_booted(3): this folder exists where systemd is the init system.
     Path::new("/run/systemd/system").is_dir() && UNIT_FILES.iter().any(|file| Path::new(file).exists())
 }
@@ -117,6 +128,16 @@ mod tests {
         assert!(difference("0.0.1").unwrap().starts_with("the daemon is older (0.0.1)"));
         assert!(difference("999.0.0").unwrap().starts_with("this program is older"));
         assert!(difference(&format!("{VERSION}-other")).unwrap().contains("another version"));
+    }
+
+    /// To restart the service because another daemon is silent would disturb the wrong one.
+    #[test]
+    fn a_daemon_at_another_port_is_not_the_service() {
+        let has_it = |address: &str| has_the_port_of_the_service(Client::new(address.parse().unwrap()));
+        assert!(has_it("127.0.0.1:40608") && has_it("[::1]:40608"));
+        assert!(!has_it("127.0.0.1:40609"));
+        let hint = how_to_start(Client::new("127.0.0.1:40609".parse().unwrap()));
+        assert!(hint.contains("hotcore serve --control 127.0.0.1:40609"), "{hint}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ struct Job {
 impl Saver {
     pub(super) fn start(mut commit: Box<dyn Commit>) -> io::Result<Self> {
         let (jobs, inbox) = mpsc::channel::<Job>();
-        let thread = Builder::new().name("hotcore-save".to_owned()).spawn(move || {
+        let thread = Builder::new().name("commit".to_owned()).spawn(move || {
             for Job { changes, table, saved } in inbox {
                 let result = commit.commit(&changes, &table);
                 // Nobody waits any more if the control loop was dropped.

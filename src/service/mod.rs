@@ -1,6 +1,6 @@
 //! The service around the rules: sockets, workers, start, hand-over and stop. No rule of HTTP or of the protocol lives here.
 //!
-//! [`run`] is `hotcore serve`: it reads the environment and touches the process; [`Supervisor`] serves, with everything passed in
+//! [`run()`] is `hotcore serve`: it reads the environment and touches the process; [`Supervisor`] serves, with everything passed in
 //! as values. [`sockets`] and the [`claim`] on the state folder come first, then [`privileges`] go, and only then is there a
 //! second thread.
 

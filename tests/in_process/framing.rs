@@ -45,6 +45,7 @@ const REFUSED: [(&str, u16, &str); 30] = [
     ("B46", 400, "X\x7f: a\r\n\r\n"),
 ];
 
+/// Invariant 7: what the strict parser refuses is refused, and no milder one sees it.
 #[test]
 fn what_is_in_doubt_is_refused_and_no_backend_hears_of_it() {
     let recorder = Recorder::start();

@@ -10,7 +10,10 @@ use std::{
 
 use hotcore::limits::{HELD_PER_DOMAIN_MAX, HOLD, HOLD_UNPROVEN};
 
-use crate::front::{Answer, Backend, Client, Front, Reserved, answering, eventually, spawn};
+use crate::{
+    front::{Answer, Backend, Client, Front, Reserved, answering, eventually, spawn},
+    skip,
+};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
@@ -166,12 +169,11 @@ fn a_restart_of_the_backend_is_not_seen() {
 
 /// B24: a thousand wait, and not one more; a place that becomes free can be taken.
 #[test]
-#[expect(clippy::disallowed_macros, reason = "why a test was left out")]
 fn places_for_waiting_requests_are_limited() {
     let soft = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap().0;
     if soft < 8_000 {
-        eprintln!("skipped: needs 8,000 file descriptors, there are {soft}");
-        return;
+        let reason = format!("needs 8,000 file descriptors, there are {soft}");
+        return skip("places_for_waiting_requests_are_limited", &reason);
     }
     let places = usize::try_from(HELD_PER_DOMAIN_MAX).unwrap();
     let (front, port) = proven();

@@ -7,7 +7,7 @@ mod source;
 
 use std::collections::BTreeSet;
 
-use source::{Source, sources};
+use source::{Source, sources, tests_and_sources};
 
 /// What each room may use, besides itself. Arrows point downward only: a new one is a decision, made here first.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -45,6 +45,36 @@ fn arrows_between_rooms_point_downward() {
 fn only_the_control_server_changes_the_table() {
     let wrong: Vec<_> = sources().iter().flat_map(strange_writers).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Invariant 8: environment, clock and process exit are read only at the edges. The lints forbid it everywhere; this looks at who
+/// has been let off.
+#[test]
+fn only_the_edges_touch_environment_clock_and_exit() {
+    let is_edge = |source: &Source| source.modules.first().is_some_and(|room| ["cli", "service"].contains(&&**room));
+    let is_let_off = |source: &Source| source.text.contains("clippy::disallowed_methods");
+    let (edges, others): (Vec<_>, Vec<_>) = sources().into_iter().filter(is_let_off).partition(is_edge);
+    assert!(edges.len() > 2, "the edges are let off in some other way: this test looks for the wrong words");
+    let wrong: Vec<_> = others.into_iter().filter(|source| !source.is_test()).map(|source| source.path).collect();
+    assert!(wrong.is_empty(), "no edge, but let off: {wrong:?}");
+}
+
+/// The architecture promises that each of its invariants has a test that names it.
+#[test]
+fn each_invariant_is_named_by_a_test() {
+    let page = include_str!("../../docs/ARCHITECTURE.md");
+    let (_, list) = page.split_once("\n## Invariants\n").unwrap();
+    let list = list.split("\n## ").next().unwrap();
+    let numbers: Vec<u32> =
+        list.lines().filter_map(|line| line.split_once(". ").and_then(|(number, _)| number.parse().ok())).collect();
+    assert_eq!(numbers, (1..=numbers.last().copied().unwrap()).collect::<Vec<_>>());
+    let texts: Vec<String> = tests_and_sources().into_iter().filter(|text| text.contains("#[test]")).collect();
+    let named = |number: &u32| {
+        let words = [":", ",", "."].map(|mark| format!("/// Invariant {number}{mark}"));
+        texts.iter().any(|text| words.iter().any(|word| text.contains(word)))
+    };
+    let unnamed: Vec<_> = numbers.iter().filter(|number| !named(number)).collect();
+    assert!(numbers.len() > 5 && unnamed.is_empty(), "no test names the invariants {unnamed:?}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn a_host_that_cannot_be_mapped_is_unknown_and_one_that_is_no_host_is_refused() 
     assert!(recorder.links().is_empty(), "B12: no sibling, no sub-domain");
 }
 
-/// B2, B11: any way to write the name finds the rule, and the backend gets it as it was written.
+/// Invariant 4, B2, B11: any way to write the name finds the rule, and the backend gets it as it was written.
 #[test]
 fn the_backend_receives_the_name_as_the_client_wrote_it() {
     for host in ["a.test", "A.TEST", "a.test.", "A.Test:8443", "a.test.:1"] {

@@ -271,6 +271,22 @@ fn a_wrong_environment_is_named() {
     }
 }
 
+/// As an empty line of an environment file means it.
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let daemon = FakeDaemon::willing();
+    let outcome = run(command(&format!("--control {}", daemon.address)).env("HOTCORE_CONTROL", ""));
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:?}");
+    // All of `serve` at once; the last word ends it before it serves.
+    let mut line = command("serve --state /dev/null/none");
+    for name in ["HTTP", "HTTPS", "CONTROL", "STATE", "LOCAL", "WORKERS", "ACCESS_LOG"] {
+        line.env(format!("HOTCORE_{name}"), "");
+    }
+    let outcome = run(&mut line);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("/dev/null/none"), "{outcome:?}");
+}
+
 /// B8: on the wire only ASCII counts.
 #[test]
 fn a_name_in_other_letters_is_sent_in_ascii() {

@@ -1,37 +1,90 @@
 //! The README's first promise, typed as it stands there, in a network of its own so that ports 80, 443 and 40608 are free.
 
-use std::process::Command;
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use nix::unistd::Uid;
+use nix::unistd::{Gid, Uid, chown};
+use tempfile::TempDir;
 
 use crate::rig::{Backend, Daemon, PATIENCE, beside, folder, skip, succeed, wait_for, works};
 
+/// A user without rights, on every machine.
+const NOBODY: u32 = 65534;
+
 #[test]
 fn serve_local_and_add_make_app_localhost_work() {
-    let test = "serve_local_and_add_make_app_localhost_work";
-    if !Uid::effective().is_root() || !works("unshare", &["--net", "ip", "link", "set", "lo", "up"]) {
-        return skip(test, "needs root and network namespaces");
+    if let Some(machine) = Machine::new("serve_local_and_add_make_app_localhost_work") {
+        let daemon = machine.serve(&[]);
+        machine.shows_the_app(&daemon, "http://app.localhost");
     }
-    let state = folder();
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]);
-    command.arg(Daemon::program().get_program()).args(["serve", "--local", "--state"]).arg(state.path());
-    let daemon = Daemon::spawn(&mut command, state.path());
-    let inside = |words: &[&str]| {
+}
+
+/// B222: who may not listen on 80 and 443 gets 8080 and 8443, on loopback alone, in both families, and is told so.
+#[test]
+fn without_rights_serve_local_takes_port_8080_and_says_so() {
+    if let Some(machine) = Machine::new("without_rights_serve_local_takes_port_8080_and_says_so") {
+        let nobody = NOBODY.to_string();
+        let daemon = machine.serve(&["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        machine.shows_the_app(&daemon, "http://app.localhost:8080");
+        let status = succeed(&mut machine.inside(&daemon, &[&machine.hotcore, "status"]));
+        for line in ["http         127.0.0.1:8080 [::1]:8080", "https        127.0.0.1:8443 [::1]:8443"] {
+            assert!(status.contains(line), "no {line} in {status}");
+        }
+        let log = daemon.log();
+        assert!(log.contains("port 80 is not allowed for this user: HTTP listens on port 8080"), "{log}");
+    }
+}
+
+/// A network of its own, in which nothing listens yet, and a folder for the rules.
+struct Machine {
+    state: TempDir,
+    files: TempDir,
+    /// The program, where every user may run it.
+    hotcore: String,
+}
+
+impl Machine {
+    fn new(test: &str) -> Option<Self> {
+        if !Uid::effective().is_root() || !works("unshare", &["--net", "ip", "link", "set", "lo", "up"]) {
+            skip(test, "needs root and network namespaces");
+            return None;
+        }
+        let (state, files) = (folder(), folder());
+        let hotcore = files.path().join("hotcore");
+        fs::copy(Daemon::program().get_program(), &hotcore).unwrap();
+        for path in [files.path(), &hotcore] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Some(Self { state, hotcore: hotcore.to_str().unwrap().to_owned(), files })
+    }
+
+    /// The daemon, started by way of the words of `switch`, as the README starts it.
+    fn serve(&self, switch: &[&str]) -> Daemon {
+        if !switch.is_empty() {
+            chown(self.state.path(), Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY))).unwrap();
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh"]).args(switch);
+        command.args([&self.hotcore, "serve", "--local", "--state"]).arg(self.state.path());
+        let daemon = Daemon::spawn(&mut command, self.state.path());
+        wait_for("hotcore check", PATIENCE, || {
+            self.inside(&daemon, &[&self.hotcore, "check"]).output().unwrap().status.success().then_some(())
+        });
+        daemon
+    }
+
+    /// A command in the network of the daemon.
+    fn inside(&self, daemon: &Daemon, words: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--net", "--target", &daemon.pid().to_string(), "--"]).args(words);
         command
-    };
-    let hotcore = Daemon::program().get_program().to_str().unwrap().to_owned();
-    wait_for("hotcore check", PATIENCE, || {
-        inside(&[&hotcore, "check"]).output().unwrap().status.success().then_some(())
-    });
+    }
 
-    let app = beside("backends/app.js");
-    let _app = Backend::start(inside(&["node", app.to_str().unwrap(), "the app", "3000"]).arg(state.path()));
-    succeed(&mut inside(&[&hotcore, "add", "app.localhost", "3000"]));
-    assert_eq!(
-        succeed(&mut inside(&["curl", "--silent", "--show-error", "--fail", "http://app.localhost"])),
-        "the app"
-    );
+    fn shows_the_app(&self, daemon: &Daemon, address: &str) {
+        let app: &Path = &beside("backends/app.js");
+        let mut app = self.inside(daemon, &["node", app.to_str().unwrap(), "the app", "3000"]);
+        let _app = Backend::start(app.arg(self.files.path()));
+        succeed(&mut self.inside(daemon, &[&self.hotcore, "add", "app.localhost", "3000"]));
+        let shown = self.inside(daemon, &["curl", "--silent", "--show-error", "--fail", address]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&shown.stdout), "the app", "{shown:?}");
+    }
 }

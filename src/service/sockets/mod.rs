@@ -243,7 +243,7 @@ impl Sockets {
         Ok(())
     }
 
-    /// The default addresses of a kind: `[::]` for both families, or 127.0.0.1 and [::1]; IPv4 alone where the machine has no
+    /// The default addresses of a kind: `[::]` for both families, or 127.0.0.1 and `[::1]`; IPv4 alone where the machine has no
     /// IPv6 (B191).
     fn bind_default(&mut self, kind: Kind, local: bool, remarks: &mut Vec<String>) -> Result<(), SocketError> {
         let port = kind.default_port();

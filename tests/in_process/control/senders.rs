@@ -5,6 +5,7 @@ use std::{net::UdpSocket, sync::atomic::Ordering};
 use hotcore::control::{Dropped, socket};
 
 use super::rig::{Client, Disk, Rig, bind, new_server, wait_for};
+use crate::skip;
 
 /// Invariant 6: control datagrams from anything but loopback are dropped, however the socket is bound (B187).
 #[test]
@@ -17,7 +18,8 @@ fn a_sender_that_is_not_on_loopback_is_dropped_even_by_a_socket_bound_to_all_add
     // An address of this machine that is not on loopback; connecting a UDP socket sends nothing.
     let probe = UdpSocket::bind("0.0.0.0:0").unwrap();
     let Ok(own) = probe.connect("198.51.100.1:9").and_then(|()| probe.local_addr()) else {
-        return skipped("this machine has no address beyond loopback");
+        let test = "a_sender_that_is_not_on_loopback_is_dropped_even_by_a_socket_bound_to_all_addresses";
+        return skip(test, "this machine has no address beyond loopback");
     };
     let stranger = Client::from(&format!("{}:0", own.ip()), (own.ip(), port).into());
     stranger.send("add a.com 8080");
@@ -55,7 +57,10 @@ fn every_address_is_served_and_the_reply_comes_from_the_one_that_was_asked() {
     for ip in ["127.0.0.1", "127.0.0.2", "127.255.255.254"] {
         assert_eq!(Client::of(format!("{ip}:{port}").parse().unwrap()).ask("check"), "kcehc", "{ip}");
     }
-    let Some(both) = both else { return skipped("no IPv6 here") };
+    let Some(both) = both else {
+        let test = "every_address_is_served_and_the_reply_comes_from_the_one_that_was_asked";
+        return skip(test, "this machine has no IPv6");
+    };
     let port = both.local_addr().unwrap().port();
     assert_eq!(Client::of(rig.addresses[2]).ask("check"), "kcehc");
     assert_eq!(Client::of(format!("[::1]:{port}").parse().unwrap()).ask("check"), "kcehc");
@@ -159,10 +164,4 @@ fn the_heart_beats_while_nothing_happens() {
     let turns = rig.heartbeat.load(Ordering::Relaxed);
     wait_for("four beats", || rig.heartbeat.load(Ordering::Relaxed) >= turns + 4);
     assert!(began.elapsed() < std::time::Duration::from_secs(10));
-}
-
-/// Says why a test does not count.
-#[expect(clippy::disallowed_macros, reason = "the harness shows what a test prints")]
-fn skipped(reason: &str) {
-    println!("skipped: {reason}");
 }

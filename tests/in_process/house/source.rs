@@ -37,8 +37,20 @@ impl Source {
 
 /// All files of the program, sorted.
 pub(super) fn sources() -> Vec<Source> {
+    let files = files_below("src");
+    assert!(files.len() > 10, "the sources are elsewhere");
+    files.iter().map(|(path, text)| Source::new(path, text)).collect()
+}
+
+/// The texts of all tests and of the program, where further tests are.
+pub(super) fn tests_and_sources() -> Vec<String> {
+    files_below("tests").into_iter().chain(files_below("src")).map(|(_, text)| text).collect()
+}
+
+/// Path from the root of the package, and text, of all Rust below a folder, sorted.
+fn files_below(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (mut folders, mut files) = (vec![root.join("src")], Vec::<PathBuf>::new());
+    let (mut folders, mut files) = (vec![root.join(folder)], Vec::<PathBuf>::new());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -50,9 +62,8 @@ pub(super) fn sources() -> Vec<Source> {
         }
     }
     files.sort();
-    assert!(files.len() > 10, "the sources are elsewhere");
     let relative = |path: &PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-    files.iter().map(|path| Source::new(&relative(path), &fs::read_to_string(path).unwrap())).collect()
+    files.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
 }
 
 /// Words and marks of Rust text; `::` is one mark. Comments, texts and characters are left out.
