@@ -276,7 +276,7 @@ fn the_end_of_a_long_answer_is_not_lost_to_a_client_that_has_said_all() {
     });
     let (mut front, listener) = Front::start_with_listener(|_| {});
     front.map("a.test", backend.port);
-    socket2::SockRef::from(&listener).set_send_buffer_size(STEP).unwrap();
+    SockRef::from(&listener).set_send_buffer_size(STEP).unwrap();
     let clients: Vec<_> = (1..=30)
         .map(|number| {
             let mut client = Client::connect_narrow(front.address, STEP);
