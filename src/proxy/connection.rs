@@ -165,7 +165,7 @@ impl Conn {
 
     /// Whether [`Conn::gone`] is the only way to see that the client leaves the present request.
     pub(crate) fn needs_watch(&self) -> bool {
-        self.unread.get() && self.is_answering()
+        self.unread.get() && self.owes_answer()
     }
 
     /// What comes next is of this size at most, or larger and worth several reads: space is cleared before each read, so it is not
@@ -225,6 +225,12 @@ impl Conn {
 
     pub(crate) fn is_answering(&self) -> bool {
         self.phase.get() == Phase::Answering
+    }
+
+    /// Whether a request is being answered, or the end of its answer has not left yet: until then an end of the client's bytes
+    /// would look to the server like the end of everything.
+    pub(crate) fn owes_answer(&self) -> bool {
+        self.is_answering() || self.writing.get()
     }
 
     /// For how long the connection has had no request, if it has none and may get one.
@@ -424,6 +430,10 @@ impl ConnStream {
                     conn.writing.set(false);
                     if has_waited {
                         count(&conn.output, bytes);
+                        if !conn.is_answering() {
+                            // The guard may hold the next head, or the end, back until now.
+                            conn.wake();
+                        }
                     }
                     return Poll::Ready(Ok(bytes));
                 }

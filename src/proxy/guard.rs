@@ -214,7 +214,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// While an answer is pending: the client may leave (B75) or send its next request, which waits here, bounded.
+    /// While an answer is pending or on its way out: the client may leave (B75) or send its next request, which waits here, bounded.
     fn poll_watch(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.conn.leave_unread(false);
         while self.carry.len() < RELAY_BYTES_MAX {
@@ -274,7 +274,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 return Poll::Ready(Ok(()));
             }
             match this.state {
-                State::Head if this.conn.is_answering() => return this.poll_watch(cx, buf),
+                State::Head if this.conn.owes_answer() => return this.poll_watch(cx, buf),
                 State::Head => ready!(this.poll_head(cx, buf))?,
                 State::Length(_) | State::Chunked(_) => {
                     ready!(this.poll_body(cx, buf))?;

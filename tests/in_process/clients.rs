@@ -263,6 +263,60 @@ fn a_held_request_that_is_the_last_is_answered_after_a_fin() {
     }
 }
 
+/// B75, B53: the same for the end of an answer that the client is slow to take; and requests behind it follow it.
+#[test]
+fn the_end_of_a_long_answer_is_not_lost_to_a_client_that_has_said_all() {
+    const STEP: usize = 16 * 1024;
+    let backend = Backend::start(|mut peer, _| {
+        while let Some(head) = peer.read_head() {
+            let length: usize = head.split(' ').nth(1).unwrap()[1..].parse().unwrap();
+            peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+            peer.send(&vec![b'x'; length]);
+        }
+    });
+    let (mut front, listener) = Front::start_with_listener(|_| {});
+    front.map("a.test", backend.port);
+    SockRef::from(&listener).set_send_buffer_size(STEP).unwrap();
+    let clients: Vec<_> = (1..=30)
+        .map(|number| {
+            let mut client = Client::connect_narrow(front.address, STEP);
+            let lengths = [number * STEP, number * STEP / 2];
+            let request = |version: &str, fields: &str, length: usize| {
+                format!("GET /{length} HTTP/{version}\r\nHost: a.test\r\n{fields}\r\n")
+            };
+            let expected = match number % 3 {
+                0 => {
+                    client.send(request("1.0", "", lengths[0]).as_bytes());
+                    client.finish();
+                    &lengths[..1]
+                }
+                1 => {
+                    client.send(request("1.1", "Connection: close\r\n", lengths[0]).as_bytes());
+                    client.finish();
+                    &lengths[..1]
+                }
+                _ => {
+                    let both = request("1.1", "", lengths[0]) + &request("1.1", "Connection: close\r\n", lengths[1]);
+                    client.send(both.as_bytes());
+                    &lengths[..]
+                }
+            };
+            (client, expected.to_vec())
+        })
+        .collect();
+    let last = clients.last().unwrap().0.stream.try_clone().unwrap();
+    eventually("the last one has begun", || last.peek(&mut [0; 4096]).is_ok_and(|bytes| bytes == 4096));
+    std::thread::scope(|scope| {
+        for (mut client, lengths) in clients {
+            scope.spawn(move || {
+                let all = client.read_to_end();
+                let body = all.iter().filter(|&&byte| byte == b'x').count();
+                assert_eq!(body, lengths.iter().sum::<usize>(), "{lengths:?}");
+            });
+        }
+    });
+}
+
 /// A pipelined request and a FIN: the end of the sending side belongs to the last request.
 #[test]
 fn a_fin_between_requests_ends_the_connection() {

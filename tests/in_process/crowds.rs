@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Read,
+    net::Shutdown,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use std::{
 use hotcore::service::worker::Drain;
 
 use crate::{
-    front::{Answer, Backend, Client, Front, eventually},
+    front::{Answer, Backend, Client, Front, eventually, spawn},
     recorder::Recorder,
 };
 
@@ -145,6 +146,35 @@ fn a_connection_that_lingers_does_not_keep_idle_ones_from_making_room() {
     assert_eq!(ask(&mut late), 200);
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(idle.read_to_end(), b"");
+}
+
+/// B87: a ring through a program that removes `Via` cannot be seen. It takes what room there is and no more, and is gone with
+/// the client that began it.
+#[test]
+fn a_ring_that_cannot_be_seen_is_bounded_and_ends_with_its_client() {
+    let mut front = Front::start_with(|config| config.connections_max = Some(ROOM));
+    let address = front.address;
+    let ring = Backend::start(move |mut peer, _| {
+        let Some(head) = peer.read_head() else { return };
+        let lines: Vec<_> =
+            head.split_inclusive("\r\n").filter(|line| !line.to_lowercase().starts_with("via:")).collect();
+        let mut onward = Client::connect(address);
+        onward.send(lines.concat().as_bytes());
+        let there = onward.stream.try_clone().unwrap();
+        let back = spawn(move || onward.read_to_end());
+        peer.stream.set_read_timeout(None).unwrap();
+        peer.ends();
+        let _ = there.shutdown(Shutdown::Both);
+        let _ = back.join();
+    });
+    front.map("a.test", ring.port);
+    let mut client = front.connect();
+    client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    eventually("the ring has taken all room", || ring.accepted() == ROOM);
+    assert_eq!(front.workers.counts().connections, ROOM);
+    drop(client);
+    eventually("the ring is gone", || ring.open() == 0);
+    front.is_left_alone();
 }
 
 /// Twenty times as many as there is room for, all with a request: everybody is served.

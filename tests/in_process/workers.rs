@@ -342,3 +342,43 @@ fn a_stop_under_load_loses_no_request() {
         assert_eq!(answered, front.workers.counts().requests);
     }
 }
+
+/// B203: an answer that the backend has given whole and the client has not taken yet is under way, although nothing waits for it.
+#[test]
+fn a_stop_loses_no_end_of_an_answer() {
+    const STEP: usize = 16 * 1024;
+    let backend = Backend::start(|mut peer, _| {
+        let head = peer.read_head().unwrap();
+        let length: usize = head.split(' ').nth(1).unwrap()[1..].parse().unwrap();
+        peer.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        peer.send(&vec![b'x'; length]);
+        peer.ends();
+    });
+    let (mut front, listener) = Front::start_with_listener(|config| config.count = 1);
+    front.map("a.test", backend.port);
+    // Little room in the kernel, so that the ends of many wait in the process. Accepted sockets inherit it.
+    socket2::SockRef::from(&listener).set_send_buffer_size(STEP).unwrap();
+    let mut clients: Vec<_> = (1..=40)
+        .map(|steps| {
+            let mut client = Client::connect_narrow(front.address, STEP);
+            let length = steps * STEP;
+            client.send(format!("GET /{length} HTTP/1.1\r\nHost: a.test\r\n\r\n").as_bytes());
+            (client, length)
+        })
+        .collect();
+    eventually("all have been asked", || backend.accepted() == clients.len());
+    // As much of each as there is room for is on its way: that of the last one is as much as of any other.
+    let last = clients.last().unwrap().0.stream.try_clone().unwrap();
+    eventually("the last one has begun", || last.peek(&mut [0; 4096]).is_ok_and(|bytes| bytes == 4096));
+    front.workers.drain(Drain { requests: crate::front::PATIENCE, tunnels: Duration::ZERO });
+    thread::scope(|scope| {
+        for (client, length) in &mut clients {
+            scope.spawn(|| {
+                let answer = client.read_to_end();
+                let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+                assert_eq!(answer.len() - head, *length);
+            });
+        }
+    });
+    front.has_ended();
+}

@@ -124,8 +124,9 @@ mod tests {
         let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
         let mut range = range.split_ascii_whitespace().map(|bound| bound.parse::<u16>().unwrap());
         let (low, high) = (range.next().unwrap(), range.next().unwrap());
-        // The kernel prefers ports of the lower bound's parity for connect(2).
-        let port = low + (high - low) / 4 * 2;
+        // The kernel prefers ports of the lower bound's parity for connect(2). Each process of the tests has one of its own.
+        let share = u16::try_from(std::process::id() % u32::from((high - low) / 2)).unwrap();
+        let port = low + share * 2;
         let address = Family::V4.address(Port::new(port).unwrap());
         let tries = 4 * u32::from(high - low);
         let mut met = false;
@@ -152,7 +153,11 @@ mod tests {
                 Ok(stream) => assert_ne!(stream.local_addr().unwrap(), stream.peer_addr().unwrap()),
             }
         }
-        // And the port is free for the app that wants it.
-        std::net::TcpListener::bind(address).unwrap();
+        // And the port is free for the app that wants it. Others may have it as theirs, for a moment.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while let Err(error) = std::net::TcpListener::bind(address) {
+            assert!(std::time::Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
