@@ -86,13 +86,24 @@ impl Status {
         self.suspects.iter().filter(points_here).cloned().collect()
     }
 
+    /// What is wrong, one sentence each: so few that the other facts have room beside them.
+    fn problems_to_show(&self) -> Vec<String> {
+        let own_port = |domain: &Domain| {
+            format!("{domain} is mapped to a port of hotcore itself: map it to its app's port, or remove it")
+        };
+        let loops = self.rules_to_own_ports();
+        let mut problems: Vec<_> = self.problems.iter().cloned().chain(loops.iter().map(own_port)).collect();
+        let more = problems.len().saturating_sub(limits::STATUS_PROBLEMS_SHOWN_MAX);
+        problems.truncate(limits::STATUS_PROBLEMS_SHOWN_MAX);
+        if more > 0 {
+            problems.push(format!("and {more} more: see the log"));
+        }
+        problems
+    }
+
     /// The answer to `status`, the important facts first.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts: Vec<_> = self.problems.iter().map(|problem| ("problem", problem.clone())).collect();
-        let loops = self.rules_to_own_ports();
-        if !loops.is_empty() {
-            facts.push(("rules to hotcore's own ports", join(&loops)));
-        }
+        let mut facts: Vec<_> = self.problems_to_show().into_iter().map(|problem| ("problem", problem)).collect();
         for (kind, addresses) in &self.addresses {
             match kind {
                 Kind::Http => facts.push(("http", join(addresses))),
@@ -125,12 +136,8 @@ impl Status {
         for (kind, addresses) in &self.addresses {
             let _ = write!(line, "; {kind} on {}", join(addresses));
         }
-        for problem in &self.problems {
+        for problem in self.problems_to_show() {
             let _ = write!(line, "; problem: {problem}");
-        }
-        let loops = self.rules_to_own_ports();
-        if !loops.is_empty() {
-            let _ = write!(line, "; rules to hotcore's own ports: {}", join(&loops));
         }
         line
     }
@@ -138,4 +145,52 @@ impl Status {
 
 fn join<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::Port;
+
+    fn status(problems: usize) -> Status {
+        let mut writer = TableWriter::new();
+        writer.insert(Domain::parse("a.example").unwrap(), Port::new(80).unwrap());
+        Status {
+            addresses: Vec::new(),
+            state: PathBuf::from("/state"),
+            log: "journal".to_owned(),
+            workers: 1,
+            table: writer.table(),
+            own_ports: vec![80],
+            suspects: vec![Domain::parse("a.example").unwrap()],
+            problems: (0..problems).map(|number| format!("trouble {number}")).collect(),
+            connections: AtomicUsize::new(0),
+            tunnels: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            draining: AtomicUsize::new(0),
+        }
+    }
+
+    fn problems(status: &Status) -> Vec<String> {
+        status.facts().into_iter().filter(|fact| fact.0 == "problem").map(|fact| fact.1).collect()
+    }
+
+    /// B30, and the protocol: a key has no blank in it.
+    #[test]
+    fn a_rule_to_an_own_port_is_a_problem_like_others() {
+        let status = status(0);
+        let wanted = "a.example is mapped to a port of hotcore itself: map it to its app's port, or remove it";
+        assert_eq!(problems(&status), [wanted]);
+        assert!(status.line().ends_with(&format!("; problem: {wanted}")), "{}", status.line());
+        assert!(status.facts().iter().all(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase())));
+    }
+
+    #[test]
+    fn many_problems_leave_room_for_the_other_facts() {
+        let at = limits::STATUS_PROBLEMS_SHOWN_MAX;
+        assert_eq!(problems(&status(at - 1)).len(), at);
+        let past = problems(&status(at));
+        assert_eq!((past.len(), past.last().map(String::as_str)), (at + 1, Some("and 1 more: see the log")));
+        assert_eq!(problems(&status(100)).last().map(String::as_str), Some("and 98 more: see the log"));
+    }
 }

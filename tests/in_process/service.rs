@@ -284,7 +284,7 @@ fn a_rule_to_a_port_of_our_own_is_named_by_status_b30() {
     };
     let service = Service::start_with(folder.path(), change);
     assert_eq!(service.http, address);
-    assert!(service.ask("status").contains("own ports a.example"), "{}", service.ask("status"));
+    assert!(service.ask("status").contains("\nproblem a.example is mapped to a port of"), "{}", service.ask("status"));
     assert_eq!(service.ask("remove a.example"), "ok a.example removed");
     assert!(!service.ask("status").contains("a.example"));
 }
