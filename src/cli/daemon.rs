@@ -18,7 +18,7 @@ use crate::{
 /// Keys of `status` whose value is a list of addresses.
 const LIST_KEYS: [&str; 3] = ["http", "https", "control"];
 /// Keys of `status` whose value is a number.
-const NUMBER_KEYS: [&str; 6] = ["pid", "rules", "workers", "connections", "tunnels", "requests"];
+const NUMBER_KEYS: [&str; 7] = ["pid", "rules", "workers", "connections", "tunnels", "requests", "retries"];
 /// Lines of the past that `log` shows before it follows.
 const LOG_LINES: &str = "50";
 

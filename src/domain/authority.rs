@@ -25,6 +25,9 @@ impl Authority {
     /// Blanks around the value belong to the field, not to the value (RFC 9110, 5.5). Allocates nothing but the name if
     /// that is plain lower-case ASCII.
     pub fn parse(bytes: &[u8]) -> Result<Self, AuthorityError> {
+        if let Some(domain) = Domain::recognise(bytes) {
+            return Ok(Self { domain: Some(domain), port: None });
+        }
         // Valid syntax is ASCII, and so UTF-8.
         let text = std::str::from_utf8(bytes).map_err(|_| AuthorityError)?;
         let text = text.trim_matches([' ', '\t']);

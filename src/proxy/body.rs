@@ -28,8 +28,6 @@ pub(crate) struct Upload {
 pub(crate) struct UploadState {
     /// Every byte has been handed to the backend's connection.
     pub(crate) complete: Cell<bool>,
-    /// A byte was asked for: the request can no longer be repeated (B39).
-    pub(crate) begun: Cell<bool>,
 }
 
 impl Upload {
@@ -50,7 +48,6 @@ impl Body for Upload {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.state.begun.set(true);
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = match ready!(Pin::new(body).poll_frame(cx)) {
             Some(Ok(frame)) => frame,

@@ -227,9 +227,10 @@ impl Conn {
         self.phase.get() == Phase::Answering
     }
 
-    /// For how long the connection has had no request, if it has none.
+    /// For how long the connection has had no request, if it has none and may get one.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        (self.phase.get() == Phase::Idle && !self.writing.get()).then(|| self.since.get())
+        let is_idle = self.phase.get() == Phase::Idle && !self.writing.get() && !self.closing.get();
+        is_idle.then(|| self.since.get())
     }
 
     fn enter(&self, phase: Phase, now: Instant) {

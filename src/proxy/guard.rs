@@ -22,6 +22,7 @@ use super::{
     connection::Conn,
     head::{self, Framing, Head, LastHost},
     pages::{self, Problem},
+    refusal::Refusal,
 };
 use crate::limits::{HEAD_READ_BYTES, RELAY_BYTES_MAX};
 
@@ -198,6 +199,8 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         ready!(polled)?;
         let fresh = buf.filled().get(start..).unwrap_or_default();
         if fresh.is_empty() {
+            // Else the request that comes to nothing would look like the backend's doing.
+            self.conn.refuse(Problem::Refused(Refusal::BodyCut));
             self.state = State::Closed;
             return Poll::Ready(Ok(()));
         }

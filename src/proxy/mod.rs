@@ -141,7 +141,9 @@ pub struct Proxy {
     next: Cell<u64>,
     /// Open connections that have become tunnels; they are no longer in `connections`.
     tunnels: Cell<usize>,
-    /// Ends the tunnels.
+    /// Tunnels end, those that are still to come included.
+    are_tunnels_cut: Cell<bool>,
+    /// Tells the tunnels so.
     cut: Notify,
     /// A connection or tunnel has ended.
     left: Notify,
@@ -170,6 +172,7 @@ impl Proxy {
             connections: RefCell::default(),
             next: Cell::new(0),
             tunnels: Cell::new(0),
+            are_tunnels_cut: Cell::new(false),
             cut: Notify::new(),
             left: Notify::new(),
             draining: Cell::new(false),
@@ -243,6 +246,7 @@ impl Proxy {
         };
         let cut_tunnels = async {
             sleep(tunnels).await;
+            self.are_tunnels_cut.set(true);
             self.cut.notify_waiters();
             sleep(requests.saturating_sub(tunnels)).await;
             for conn in self.connections.borrow().values() {
@@ -279,10 +283,14 @@ impl Proxy {
         if let Some(tunnel) = exchange.take_tunnel() {
             let (stream, rest) = guard.into_parts();
             let first = [parts.read_buf, rest].concat().into();
-            return self.tunnel(conn, seat, stream, first, tunnel).await;
+            let mut tunnel = pin!(self.tunnel(&conn, seat, stream, first, tunnel));
+            self.drive(&conn, &mut tunnel).await;
+            return;
         }
         match done {
             Ok(()) if guard.may_have_unread_input() => {
+                // It is no idle connection any more, that could make room for another.
+                conn.close();
                 let mut lingering = pin!(linger(guard, self.patience.linger));
                 self.drive(&conn, &mut lingering).await;
             }
@@ -323,19 +331,27 @@ impl Proxy {
         .await
     }
 
-    async fn tunnel(&self, conn: Rc<Conn>, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
+    async fn tunnel(&self, conn: &Conn, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
         let _tunnel = seat.into_tunnel();
-        let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
-        conn.read_up_to(TUNNEL_BUFFER_BYTES);
-        tunnel::watch_for_dead_peer(conn.stream());
-        tunnel::watch_for_dead_peer(backend.socket());
-        tokio::select! {
-            () = self.cut.notified() => {}
-            result = tunnel::run(&mut client, first, &mut backend, backend_first) => {
-                if let Err(error) = result {
-                    tracing::debug!(client = %conn.peer(), %error, "tunnel ended");
-                }
+        let copy = async {
+            let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
+            conn.read_up_to(TUNNEL_BUFFER_BYTES);
+            tunnel::watch_for_dead_peer(conn.stream());
+            tunnel::watch_for_dead_peer(backend.socket());
+            if let Err(error) = tunnel::run(&mut client, first, &mut backend, backend_first).await {
+                tracing::debug!(client = %conn.peer(), %error, "tunnel ended");
             }
+        };
+        tokio::select! {
+            () = self.tunnels_cut() => {}
+            () = copy => {}
+        }
+    }
+
+    /// Resolves when the time of tunnels is over; at once for one that begins after that.
+    async fn tunnels_cut(&self) {
+        while !self.are_tunnels_cut.get() {
+            self.cut.notified().await;
         }
     }
 }

@@ -64,6 +64,8 @@ pub enum Refusal {
     ChunkEnd,
     /// More bytes of chunk extensions than one body may have, or a control character in them (P13, B48). 400.
     ChunkExtensions,
+    /// The client has ended its side before the body's end (RFC 9112, 8). 400.
+    BodyCut,
     /// A trailer section that is too long or has too many fields (P14, B48). 400.
     TrailersTooLong,
     /// A trailer field about framing, routing or the connection (P14). 400.
@@ -123,6 +125,7 @@ impl Refusal {
             Self::ChunkSize => "a chunk has no valid size",
             Self::ChunkEnd => "a chunk does not end where its size says",
             Self::ChunkExtensions => "the chunk extensions are too long or malformed",
+            Self::BodyCut => "the connection ends before the body does",
             Self::TrailersTooLong => "the trailer section is too long",
             Self::TrailerField => "a trailer field is one that only a head can have",
             Self::TargetTooLong => "the target is too long",

@@ -1,13 +1,7 @@
 //! `hotcore serve`: the edges of the process, in the one order in which they work. Environment, signals, limits and privileges
 //! are touched here and nowhere else; what serves is the [`Supervisor`], which gets everything as values.
 
-use std::{
-    any::Any,
-    env, io,
-    io::IsTerminal as _,
-    panic,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{any::Any, env, io, io::IsTerminal as _, panic};
 
 use nix::sys::{
     resource::{Resource, getrlimit, setrlimit},
@@ -25,9 +19,6 @@ use super::{
     sockets::{Offered, Sockets, Wanted},
 };
 use crate::{limits, routes::Disk};
-
-/// Panics so far, each of which cost one connection at most (B212).
-static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Serves until told to stop, or until another process has taken over and what was in flight is done.
 ///
@@ -125,13 +116,13 @@ fn bound_resources() -> io::Result<()> {
     Ok(())
 }
 
-/// A panic is a bug: it is counted and logged with its place, whichever thread it ends (B212).
+/// A panic is a bug: it is logged with its place, whichever thread it ends (B212). Who has found one can repeat it, so each time
+/// gives the same line, which the log counts instead of writing it again (B219).
 fn log_panics() {
     panic::set_hook(Box::new(|info| {
-        let count = PANICS.fetch_add(1, Ordering::Relaxed) + 1;
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let what = text(info.payload());
-        tracing::error!(target: "hotcore::panic", place, what, count, "a bug: please report this line");
+        tracing::error!(target: "hotcore::panic", place, what, "a bug: please report this line");
     }));
 }
 
@@ -151,4 +142,39 @@ fn level() -> tracing::Level {
 #[expect(clippy::disallowed_methods, reason = "the edge where the service reads the environment")]
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// B219: a stranger who has found a bug cannot fill the log with it.
+    #[test]
+    fn a_bug_met_again_is_the_same_line_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::File(folder.path().join("x.log"));
+        let mut log = Log::new(Sinks::open(&place));
+        let layer = log.layer(tracing::Level::INFO);
+        // Other tests may panic meanwhile: that is heard by their threads.
+        let before = panic::take_hook();
+        log_panics();
+        let met = thread::Builder::new().spawn(move || {
+            let subscriber = tracing_subscriber::registry().with(layer);
+            tracing::subscriber::with_default(subscriber, || {
+                for _ in 0..100 {
+                    panic::catch_unwind(|| panic!("a bug, made for this test")).unwrap_err();
+                }
+            });
+        });
+        met.unwrap().join().unwrap();
+        panic::set_hook(before);
+        log.flush(limits::LOG_FLUSH);
+        let text = std::fs::read_to_string(folder.path().join("x.log")).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains("src/service/run.rs") && lines[0].contains("a bug, made for this test"), "{text}");
+        assert!(lines[1].ends_with("(again, 99 times)"), "{text}");
+    }
 }

@@ -35,6 +35,8 @@ pub(super) struct Status {
     connections: AtomicUsize,
     tunnels: AtomicUsize,
     requests: AtomicU64,
+    retries: AtomicU64,
+    panics: AtomicU64,
     draining: AtomicUsize,
 }
 
@@ -67,6 +69,8 @@ impl Status {
             connections: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             draining: AtomicUsize::new(0),
         })
     }
@@ -76,6 +80,8 @@ impl Status {
         self.connections.store(counts.connections, Ordering::Relaxed);
         self.tunnels.store(counts.tunnels, Ordering::Relaxed);
         self.requests.store(counts.requests, Ordering::Relaxed);
+        self.retries.store(counts.retries, Ordering::Relaxed);
+        self.panics.store(counts.panics, Ordering::Relaxed);
         self.draining.store(draining, Ordering::Relaxed);
     }
 
@@ -88,11 +94,15 @@ impl Status {
 
     /// What is wrong, one sentence each: so few that the other facts have room beside them.
     fn problems_to_show(&self) -> Vec<String> {
-        let own_port = |domain: &Domain| {
-            format!("{domain} is mapped to a port of hotcore itself: map it to its app's port, or remove it")
-        };
+        let mut problems = self.problems.clone();
+        let panics = self.panics.load(Ordering::Relaxed);
+        if panics > 0 {
+            problems.push(format!("{panics} connections met a bug: please report what the log says of it"));
+        }
         let loops = self.rules_to_own_ports();
-        let mut problems: Vec<_> = self.problems.iter().cloned().chain(loops.iter().map(own_port)).collect();
+        if !loops.is_empty() {
+            problems.push(format!("rules to hotcore's own ports: {}", join(&loops)));
+        }
         let more = problems.len().saturating_sub(limits::STATUS_PROBLEMS_SHOWN_MAX);
         problems.truncate(limits::STATUS_PROBLEMS_SHOWN_MAX);
         if more > 0 {
@@ -101,7 +111,7 @@ impl Status {
         problems
     }
 
-    /// The answer to `status`, the important facts first.
+    /// The answer to `status`, the important facts first. A key is one word (docs/PROTOCOL.md).
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts: Vec<_> = self.problems_to_show().into_iter().map(|problem| ("problem", problem)).collect();
         for (kind, addresses) in &self.addresses {
@@ -118,6 +128,8 @@ impl Status {
         facts.push(("connections", self.connections.load(Ordering::Relaxed).to_string()));
         facts.push(("tunnels", self.tunnels.load(Ordering::Relaxed).to_string()));
         facts.push(("requests", self.requests.load(Ordering::Relaxed).to_string()));
+        // Many are a finding: the app closes connections that hotcore keeps (B39).
+        facts.push(("retries", self.retries.load(Ordering::Relaxed).to_string()));
         let draining = self.draining.load(Ordering::Relaxed);
         if draining > 0 {
             facts.push(("draining", format!("{draining} older processes")));
@@ -152,45 +164,47 @@ mod tests {
     use super::*;
     use crate::routes::Port;
 
-    fn status(problems: usize) -> Status {
-        let mut writer = TableWriter::new();
-        writer.insert(Domain::parse("a.example").unwrap(), Port::new(80).unwrap());
-        Status {
-            addresses: Vec::new(),
-            state: PathBuf::from("/state"),
-            log: "journal".to_owned(),
-            workers: 1,
-            table: writer.table(),
-            own_ports: vec![80],
-            suspects: vec![Domain::parse("a.example").unwrap()],
-            problems: (0..problems).map(|number| format!("trouble {number}")).collect(),
-            connections: AtomicUsize::new(0),
-            tunnels: AtomicUsize::new(0),
-            requests: AtomicU64::new(0),
-            draining: AtomicUsize::new(0),
-        }
-    }
-
-    fn problems(status: &Status) -> Vec<String> {
-        status.facts().into_iter().filter(|fact| fact.0 == "problem").map(|fact| fact.1).collect()
-    }
-
-    /// B30, and the protocol: a key has no blank in it.
+    /// B30, B39, B212: what is wrong comes first, and each line begins with a key of one word.
     #[test]
-    fn a_rule_to_an_own_port_is_a_problem_like_others() {
-        let status = status(0);
-        let wanted = "a.example is mapped to a port of hotcore itself: map it to its app's port, or remove it";
-        assert_eq!(problems(&status), [wanted]);
-        assert!(status.line().ends_with(&format!("; problem: {wanted}")), "{}", status.line());
-        assert!(status.facts().iter().all(|(key, _)| key.bytes().all(|byte| byte.is_ascii_lowercase())));
+    fn trouble_is_told_as_a_problem_and_figures_as_they_are() {
+        let mut writer = TableWriter::new();
+        writer.insert(Domain::parse("a.com").unwrap(), Port::new(8080).unwrap());
+        let status = |own_ports: &[u16], counts: Counts| {
+            let problems = vec!["a line was damaged".to_owned()];
+            let mut status = Status::new(&Sockets::default(), "/state".into(), "journal".into(), 2, &writer, problems);
+            let inner = Arc::get_mut(&mut status).unwrap();
+            inner.own_ports = own_ports.to_vec();
+            inner.suspects = vec![Domain::parse("a.com").unwrap()];
+            status.update(counts, 0);
+            status.facts()
+        };
+        let well = status(&[], Counts { requests: 7, retries: 3, ..Counts::default() });
+        assert_eq!(well.iter().filter(|(key, _)| *key == "problem").count(), 1);
+        for fact in [("requests", "7"), ("retries", "3"), ("workers", "2"), ("state", "/state")] {
+            assert!(well.iter().any(|(key, value)| (*key, value.as_str()) == fact), "{fact:?} in {well:?}");
+        }
+        let ill = status(&[8080], Counts { panics: 2, ..Counts::default() });
+        let (keys, values): (Vec<_>, Vec<_>) = ill.into_iter().unzip();
+        assert_eq!(keys[..3], ["problem"; 3]);
+        assert!(values[1].starts_with("2 connections met a bug"), "{values:?}");
+        assert_eq!(values[2], "rules to hotcore's own ports: a.com");
+        assert!(keys.iter().all(|key| !key.contains(' ')), "{keys:?}");
     }
 
     #[test]
     fn many_problems_leave_room_for_the_other_facts() {
+        let shown = |count: usize| {
+            let problems = (0..count).map(|number| format!("trouble {number}")).collect();
+            let writer = TableWriter::new();
+            let status = Status::new(&Sockets::default(), "/state".into(), "journal".into(), 2, &writer, problems);
+            let facts = status.facts().into_iter();
+            facts.filter(|fact| fact.0 == "problem").map(|fact| fact.1).collect::<Vec<_>>()
+        };
         let at = limits::STATUS_PROBLEMS_SHOWN_MAX;
-        assert_eq!(problems(&status(at - 1)).len(), at);
-        let past = problems(&status(at));
-        assert_eq!((past.len(), past.last().map(String::as_str)), (at + 1, Some("and 1 more: see the log")));
-        assert_eq!(problems(&status(100)).last().map(String::as_str), Some("and 98 more: see the log"));
+        assert_eq!(shown(at).len(), at);
+        assert_eq!(shown(at).last().unwrap(), &format!("trouble {}", at - 1));
+        assert_eq!(shown(at + 1).len(), at + 1);
+        assert_eq!(shown(at + 1).last().unwrap(), "and 1 more: see the log");
+        assert_eq!(shown(100).last().unwrap(), "and 97 more: see the log");
     }
 }

@@ -4,7 +4,8 @@
 //! between accept and answer, work that computes for long, a file.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
     io,
     net::{SocketAddr, TcpListener, TcpStream as StdTcpStream},
     rc::Rc,
@@ -21,7 +22,7 @@ use nix::{
     sys::resource::{Resource, getrlimit},
 };
 use tokio::{
-    net::TcpListener as TokioListener,
+    net::{TcpListener as TokioListener, TcpStream},
     sync::{mpsc, watch},
     task::{LocalSet, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -237,7 +238,9 @@ impl Worker {
         let Self { index, listeners, proxy, mut phases, seats, totals, inboxes, mut mail, connections_max } = self;
         let every = proxy.patience.sweep;
         let proxy = Rc::new(Proxy::new(proxy));
-        let place = Rc::new(Place { index, seats, totals, inboxes, connections_max, stopped: Cell::new(false) });
+        let stopped = Cell::new(false);
+        let place =
+            Rc::new(Place { index, seats, totals, inboxes, connections_max, waiting: RefCell::default(), stopped });
         let mut keeping_time = spawn_local(sweep(proxy.clone(), place.clone(), every));
 
         let drain = loop {
@@ -269,7 +272,7 @@ impl Worker {
                             }
                         }
                         Some((stream, peer)) = mail.recv() => {
-                            if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+                            if let Ok(stream) = TcpStream::from_std(stream) {
                                 proxy.serve(stream, peer);
                             }
                             place.note(proxy.connections() + mail.len());
@@ -289,10 +292,13 @@ impl Worker {
                 // Dropping the set closes this worker's copies of the listening sockets.
             }
         };
-        // What another worker has just passed on was accepted and must be answered.
+        // What was accepted must be answered: what waits for room, and what another worker has just passed on.
+        for (stream, peer) in place.waiting.take() {
+            proxy.serve(stream, peer);
+        }
         mail.close();
         while let Some((stream, peer)) = mail.recv().await {
-            if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
+            if let Ok(stream) = TcpStream::from_std(stream) {
                 proxy.serve(stream, peer);
             }
         }
@@ -319,6 +325,8 @@ struct Place {
     totals: Arc<ProxyTotals>,
     inboxes: Arc<[Inbox]>,
     connections_max: usize,
+    /// Connections that were accepted and wait for room; one for each listener at most.
+    waiting: RefCell<VecDeque<(TcpStream, SocketAddr)>>,
     stopped: Cell<bool>,
 }
 
@@ -362,9 +370,14 @@ async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> 
     loop {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.accept().await {
-                Ok((stream, peer)) => {
+                Ok(accepted) => {
+                    // Kept where a drain finds it: this task ends as soon as that begins.
+                    place.waiting.borrow_mut().push_back(accepted);
                     make_room(&proxy, &place).await;
-                    admit(stream, peer, &proxy, &place);
+                    let first = place.waiting.borrow_mut().pop_front();
+                    if let Some((stream, peer)) = first {
+                        admit(stream, peer, &proxy, &place);
+                    }
                 }
                 Err(error) => match classify(&error) {
                     AcceptError::Passing => {}
@@ -393,7 +406,7 @@ async fn make_room(proxy: &Proxy, place: &Place) {
     }
 }
 
-fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
+fn admit(stream: TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
     let own = proxy.connections();
     place.note(own);
     if let Some(other) = place.emptier(own)
@@ -410,7 +423,7 @@ fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, pla
         }
         // A worker that drains this very moment takes no more.
         if let Err(mpsc::error::SendError((stream, peer))) = inbox.send((stream, peer))
-            && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
+            && let Ok(stream) = TcpStream::from_std(stream)
         {
             proxy.serve(stream, peer);
         }

@@ -252,3 +252,25 @@ impl Answer {
         bytes.windows(4).any(|window| window == b"\r\n\r\n").then(|| Self::parse(bytes))
     }
 }
+
+/// RFC 9112, 8: a body that its client ends early is the client's fault, and the backend never sees a complete request (B47).
+#[test]
+fn a_body_that_the_client_ends_early_is_its_own_fault() {
+    for (head, part) in [("Content-Length: 10", "12345"), ("Transfer-Encoding: chunked", "5\r\n12345\r\n")] {
+        let backend = Backend::start(|mut peer, _| {
+            peer.read_head();
+            let mut rest = Vec::new();
+            let _ = peer.stream.read_to_end(&mut rest);
+            assert!(!rest.ends_with(b"0\r\n\r\n"));
+        });
+        let mut front = Front::start();
+        front.map("a.test", backend.port);
+        let mut client = front.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n{head}\r\n\r\n{part}").as_bytes());
+        client.finish();
+        let answer = Answer::parse(&client.read_to_end());
+        assert_eq!(answer.status, 400, "{head}: {}", answer.text());
+        assert!(answer.text().contains("ends before"), "{}", answer.text());
+        eventually("the backend's connection ends", || backend.open() == 0);
+    }
+}

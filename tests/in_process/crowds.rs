@@ -1,13 +1,16 @@
 //! More connections than there is room for (B154).
 
 use std::{
+    fs,
     io::Read,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
+use hotcore::service::worker::Drain;
+
 use crate::{
-    front::{Backend, Client, Front, eventually},
+    front::{Answer, Backend, Client, Front, eventually},
     recorder::Recorder,
 };
 
@@ -81,6 +84,67 @@ fn new_connections_wait_while_all_are_busy() {
     late.stream.set_read_timeout(Some(crate::front::PATIENCE)).unwrap();
     assert!(late.read_to_end().starts_with(b"HTTP/1.1 404 "), "an answered connection is idle and makes room");
     go.send(()).unwrap();
+}
+
+/// Connections in the queue of the listener on `port`, which nobody has accepted yet (proc(5), /proc/net/tcp).
+fn queued(port: u16) -> u32 {
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let ending = format!(":{port:04X}");
+    let mut lines = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|fields| fields[1].ends_with(&ending) && fields[3] == "0A").unwrap();
+    u32::from_str_radix(line[4].split_once(':').unwrap().1, 16).unwrap()
+}
+
+/// B203: one that was accepted and waits for room when a stop comes has left the queue, where the next process would find it.
+#[test]
+fn a_connection_that_waits_for_room_is_answered_in_a_drain() {
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    let backend = Backend::start(move |mut peer, _| {
+        peer.read_head();
+        let _ = gone.lock().unwrap().recv();
+        peer.answer("ok");
+    });
+    let mut front = front_with(backend.port);
+    let mut busy: Vec<_> = (0..ROOM).map(|_| front.connect()).collect();
+    for client in &mut busy {
+        client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    eventually("all are busy", || front.workers.counts().requests == ROOM as u64);
+    let mut late = front.connect();
+    late.send(b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n");
+    eventually("it is accepted", || queued(front.address.port()) == 0);
+    front.workers.drain(Drain { requests: Duration::from_secs(10), tunnels: Duration::ZERO });
+    let answer = Answer::parse(&late.read_to_end());
+    assert_eq!((answer.status, answer.field("connection")), (404, Some("close")));
+    for _ in &busy {
+        go.send(()).unwrap();
+    }
+    for client in &mut busy {
+        assert_eq!(Answer::parse(&client.read_to_end()).status, 200);
+    }
+    front.has_ended();
+}
+
+/// One whose answer went out before its upload was done lingers; it is no idle one, and does not stand in the way of those.
+#[test]
+fn a_connection_that_lingers_does_not_keep_idle_ones_from_making_room() {
+    let recorder = Recorder::start();
+    let mut front = Front::start_with(|config| {
+        config.connections_max = Some(2);
+        config.patience.linger = Duration::from_secs(10);
+    });
+    front.map("a.test", recorder.port);
+    let mut lingers = front.connect();
+    lingers.send(b"POST / HTTP/1.1\r\nHost: nobody.test\r\nContent-Length: 5\r\n\r\n");
+    assert!(lingers.read_to_end().starts_with(b"HTTP/1.1 404 "));
+    let mut idle = front.connect();
+    assert_eq!(ask(&mut idle), 200);
+    let start = Instant::now();
+    let mut late = front.connect();
+    assert_eq!(ask(&mut late), 200);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(idle.read_to_end(), b"");
 }
 
 /// Twenty times as many as there is room for, all with a request: everybody is served.

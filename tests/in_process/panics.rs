@@ -3,7 +3,13 @@
 //! The library has no switch for a bug, and shall have none. Its log is the one place where other code runs within a connection,
 //! so the bug is a subscriber that panics at a certain name. It holds for one thread, so the data plane runs on the test's own.
 
-use std::{fmt, io, net::Ipv4Addr, rc::Rc, sync::Arc, thread};
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+};
 
 use tokio::{
     net::TcpListener,
@@ -26,11 +32,14 @@ use crate::front::{Backend, Client, eventually};
 /// The name whose records panic.
 const NAME: &str = "trap.test";
 
+/// What is said of a tunnel that ends by an error; it panics, too.
+const TUNNEL: &str = "tunnel ended";
+
 struct Trap;
 
 impl Subscriber for Trap {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("hotcore::proxy") && *metadata.level() <= Level::WARN
+        metadata.target().starts_with("hotcore::proxy") && *metadata.level() <= Level::DEBUG
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -54,7 +63,12 @@ struct Reader;
 
 impl Visit for Reader {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        assert!(field.name() != "domain" || format!("{value:?}") != NAME, "the trap has closed");
+        let trap = match field.name() {
+            "domain" => NAME,
+            "message" => TUNNEL,
+            _ => return,
+        };
+        assert!(format!("{value:?}") != trap, "the trap has closed");
     }
 }
 
@@ -67,6 +81,51 @@ fn a_panic_ends_one_connection_and_is_counted() {
         peer.send(b"HTTP/1.1 600 Far\r\nContent-Length: 0\r\n\r\n");
         peer.ends();
     });
+    with_trap(good, bad, |address, totals| {
+        let mut neighbour = Client::connect(address);
+        for panics in 1..=3 {
+            let mut unlucky = Client::connect(address);
+            ask(&mut unlucky, NAME);
+            assert!(unlucky.read_to_end().is_empty());
+            eventually("it is counted", || totals.panics.load(Relaxed) == panics);
+            ask(&mut neighbour, "a.test");
+            assert_eq!(neighbour.read_answer().text(), "well");
+        }
+    });
+}
+
+#[test]
+fn a_panic_ends_one_tunnel_and_is_counted() {
+    let good = Backend::fixed("well");
+    let bad = Backend::start(|mut peer, _| {
+        peer.read_head();
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        peer.ends();
+    });
+    with_trap(good, bad, |address, totals| {
+        let mut neighbour = Client::connect(address);
+        for panics in 1..=3 {
+            let mut unlucky = Client::connect(address);
+            unlucky.send(
+                format!("GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+                    .as_bytes(),
+            );
+            assert!(unlucky.read_head().starts_with("HTTP/1.1 101 "));
+            unlucky.reset();
+            eventually("it is counted", || totals.panics.load(Relaxed) == panics);
+            assert_eq!(totals.tunnels.load(Relaxed), 0);
+            ask(&mut neighbour, "a.test");
+            assert_eq!(neighbour.read_answer().text(), "well");
+        }
+    });
+}
+
+fn ask(client: &mut Client, name: &str) {
+    client.send(format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").as_bytes());
+}
+
+/// A data plane on this thread, where the trap is set; `clients` runs on another.
+fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &ProxyTotals) + Send + 'static) {
     let mut rules = TableWriter::new();
     rules.insert(Domain::parse("a.test").unwrap(), Port::new(good.port).unwrap());
     rules.insert(Domain::parse(NAME).unwrap(), Port::new(bad.port).unwrap());
@@ -95,20 +154,8 @@ fn a_panic_ends_one_connection_and_is_counted() {
         });
         let (done, is_done) = tokio::sync::oneshot::channel();
         let asking = thread::Builder::new().spawn(move || {
-            let ask = |client: &mut Client, name: &str| {
-                client.send(format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").as_bytes());
-            };
-            let mut neighbour = Client::connect(address);
-            for panics in 1..=3 {
-                let mut unlucky = Client::connect(address);
-                ask(&mut unlucky, NAME);
-                assert!(unlucky.read_to_end().is_empty());
-                eventually("it is counted", || totals.panics.load(std::sync::atomic::Ordering::Relaxed) == panics);
-                ask(&mut neighbour, "a.test");
-                assert_eq!(neighbour.read_answer().text(), "well");
-            }
-            drop(neighbour);
-            eventually("no connection is left", || totals.connections.load(std::sync::atomic::Ordering::Relaxed) == 0);
+            clients(address, &totals);
+            eventually("no connection is left", || totals.connections.load(Relaxed) == 0);
             eventually("nor one to the backend", || bad.open() == 0);
             done.send(()).unwrap();
         });

@@ -359,6 +359,35 @@ fn an_upgrade_that_meets_a_drain_is_well_formed() {
     }
 }
 
+/// B203: a tunnel that begins after the others were cut would else hold up the stop for as long as both sides like it.
+#[test]
+fn a_tunnel_that_begins_after_the_cut_ends_as_well() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::start(move |mut peer, count| {
+        peer.read_head().unwrap();
+        if count > 0 {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        peer.send(SWITCH);
+        echo_all(&mut peer);
+    });
+    let mut front = front_of(&backend);
+    let mut early = tunnel(&front);
+    let mut late = front.connect();
+    late.send(&upgrade("websocket"));
+    eventually("it waits at the backend", || backend.open() == 2);
+    front.workers.drain(Drain { requests: Duration::from_secs(10), tunnels: Duration::ZERO });
+    assert!(early.read_to_end().is_empty(), "the cut");
+    let start = Instant::now();
+    go.send(()).unwrap();
+    let head = late.read_head();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(late.read_to_end().is_empty());
+    front.has_ended();
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
 /// B110, B113: hundreds of tunnels that end in every way leave nothing behind.
 #[test]
 fn tunnels_leave_nothing_behind() {

@@ -1,8 +1,13 @@
 //! Real backends, each behind a domain of its own, driven by curl and a WebSocket client.
 
-use std::fs;
+use std::{
+    collections::HashSet,
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use crate::rig::{Answer, Backend, Client, Daemon, WebSocket, folder, skip};
+use crate::rig::{Answer, Backend, Client, Daemon, PATIENCE, WebSocket, folder, skip, succeed, wait_for};
 
 #[test]
 fn node_and_python_are_served_each_by_its_own_name() {
@@ -38,6 +43,54 @@ fn an_unknown_name_is_told_so_without_naming_another() {
     assert_eq!(answer.status, 404);
     assert!(answer.text().contains("other.example"), "{}", answer.text());
     assert!(!answer.text().contains("app.example"), "{}", answer.text());
+}
+
+/// B41, B155: a process without descriptors says so, waits, and is well again as soon as there are some.
+#[test]
+fn without_descriptors_requests_are_told_to_come_again_and_nothing_is_lost() {
+    let (state, files) = (folder(), folder());
+    fs::write(files.path().join("hello.txt"), "from a file\n").unwrap();
+    let daemon = Daemon::start(state.path());
+    let app = Backend::files(files.path());
+    daemon.commands().add("app.example", app.port);
+    let mut known = Client::connect(daemon.http).unwrap();
+    let ask = |client: &mut Client| client.get("app.example", "/hello.txt").unwrap();
+    assert_eq!(ask(&mut known).status, 200);
+
+    let refused = wait_for("the descriptors' end", PATIENCE, || {
+        // Those of the request before may still be open.
+        let open: HashSet<u32> = fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
+            .unwrap()
+            .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+            .collect();
+        let first_free = (0..).find(|number| !open.contains(number)).unwrap();
+        limit_descriptors(&daemon, first_free);
+        Some(ask(&mut known)).filter(|answer| answer.status != 200)
+    });
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")), "{}", refused.text());
+    assert!(refused.text().contains("too many open connections"), "{}", refused.text());
+    let mut stranger = Client::connect(daemon.http).unwrap();
+    stranger.write("GET /hello.txt HTTP/1.1\r\nHost: app.example\r\n\r\n").unwrap();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        assert_eq!(ask(&mut known).status, 503);
+    }
+    assert_eq!(daemon.commands().ask("check"), "kcehc");
+
+    limit_descriptors(&daemon, 1024);
+    assert_eq!(stranger.head().unwrap().status, 200, "it has waited in the queue");
+    assert_eq!(ask(&mut known).status, 200);
+    let log = wait_for("the log", PATIENCE, || Some(daemon.log()).filter(|log| log.contains("cannot accept")));
+    for words in
+        ["no connection to a backend for want of descriptors", "cannot accept connections for want of descriptors"]
+    {
+        assert_eq!(log.lines().filter(|line| line.contains(words)).count(), 1, "{words}: one line a minute\n{log}");
+    }
+}
+
+/// Descriptors from `number` on can no longer be had (prlimit(1)).
+fn limit_descriptors(daemon: &Daemon, number: u32) {
+    succeed(Command::new("prlimit").args([format!("--pid={}", daemon.pid()), format!("--nofile={number}:")]));
 }
 
 #[test]

@@ -10,12 +10,12 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take},
     net::TcpStream,
     sync::oneshot,
 };
 
-use crate::limits::RESPONSE_HEAD_BYTES_MAX;
+use crate::limits::{RELAY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX};
 
 /// What a request wants to know about the connection that carried it.
 #[derive(Debug, Default)]
@@ -74,7 +74,8 @@ impl Observed {
 /// The stream itself.
 #[derive(Debug)]
 pub(crate) struct UpstreamStream {
-    stream: TcpStream,
+    /// It takes so much in one read as one direction may hold (B54); the library offers as much space as a head may need.
+    stream: Take<TcpStream>,
     observed: Rc<Observed>,
     /// The backend no longer takes bytes. Its answer may still be there to read, so what is written vanishes instead of
     /// failing (B97).
@@ -83,12 +84,12 @@ pub(crate) struct UpstreamStream {
 
 impl UpstreamStream {
     pub(super) fn new(stream: TcpStream, observed: Rc<Observed>) -> Self {
-        Self { stream, observed, deaf: false }
+        Self { stream: stream.take(0), observed, deaf: false }
     }
 
     /// The socket.
     pub(crate) fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.stream.get_ref()
     }
 
     fn written(&mut self, result: io::Result<usize>, all: usize) -> io::Result<usize> {
@@ -109,6 +110,7 @@ impl AsyncRead for UpstreamStream {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "too many interim answers")));
         }
         let start = buf.filled().len();
+        self.stream.set_limit(RELAY_BYTES_MAX as u64);
         let result = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionReset) {
             self.observed.reset.set(true);
@@ -126,7 +128,7 @@ impl AsyncWrite for UpstreamStream {
         if self.deaf {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let result = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
+        let result = ready!(Pin::new(self.stream.get_mut()).poll_write(cx, bytes));
         Poll::Ready(self.written(result, bytes.len()))
     }
 
@@ -139,7 +141,7 @@ impl AsyncWrite for UpstreamStream {
         if self.deaf {
             return Poll::Ready(Ok(all));
         }
-        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        let result = ready!(Pin::new(self.stream.get_mut()).poll_write_vectored(cx, bufs));
         Poll::Ready(self.written(result, all))
     }
 
@@ -152,6 +154,44 @@ impl AsyncWrite for UpstreamStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(self.stream.get_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{mem::MaybeUninit, time::Duration};
+
+    use socket2::SockRef;
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpSocket},
+        time::{sleep, timeout},
+    };
+
+    use super::*;
+
+    /// B54: whatever space is offered, and however much has come.
+    #[tokio::test]
+    async fn one_read_takes_no_more_than_one_direction_may_hold() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1 << 20).unwrap();
+        let stream = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut backend, _) = listener.accept().await.unwrap();
+        let sent = vec![b'x'; 2 * RELAY_BYTES_MAX];
+        let mut stream = UpstreamStream::new(stream, Rc::default());
+        let reading = async {
+            let mut space = vec![MaybeUninit::uninit(); sent.len()];
+            while SockRef::from(stream.socket()).peek(&mut space).unwrap_or(0) <= RELAY_BYTES_MAX {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let mut space = vec![0; 2 * sent.len()];
+            assert_eq!(stream.read(&mut space).await.unwrap(), RELAY_BYTES_MAX);
+            stream.read_exact(&mut space[RELAY_BYTES_MAX..sent.len()]).await.unwrap();
+            assert_eq!(space[..sent.len()], sent);
+        };
+        let both = async { tokio::join!(backend.write_all(&sent), reading) };
+        timeout(Duration::from_secs(10), both).await.unwrap().0.unwrap();
     }
 }

@@ -177,7 +177,8 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         let (time, rest) = lines[0].split_at(24);
         assert!(time.ends_with('Z') && time.as_bytes()[10] == b'T' && time.as_bytes()[19] == b'.', "{time}");
-        assert_eq!(rest, " WARN backend\\nrefused domain=a.com port=8080");
+        let process = std::process::id();
+        assert_eq!(rest, format!(" {process} WARN backend\\nrefused domain=a.com port=8080"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    io,
     time::SystemTime,
 };
 
@@ -48,15 +49,12 @@ impl Record {
         text
     }
 
-    /// Adds `2026-11-22T09:00:00.123Z WARN text` and a line break to `out`.
-    pub(super) fn line(&self, text: &str, out: &mut Vec<u8>) {
+    /// Adds `2026-11-22T09:00:00.123Z 4711 WARN text` and a line break to `out`. `process` is this process: during a hand-over
+    /// two generations write to one file.
+    pub(super) fn line(&self, process: u32, text: &str, out: &mut Vec<u8>) {
         let time = OffsetDateTime::from(self.at).format(TIME).unwrap_or_default();
-        out.extend_from_slice(time.as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.level.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'\n');
+        // Writing to a Vec cannot fail.
+        let _ = io::Write::write_fmt(out, format_args!("{time} {process} {} {text}\n", self.level));
     }
 }
 
@@ -144,7 +142,7 @@ mod tests {
         };
         assert_eq!(record.text(), r#"m a="b c" d="e\"=" f="" g=1"#);
         let mut out = Vec::new();
-        record.line("m", &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), "1970-01-01T00:00:00.000Z WARN m\n");
+        record.line(4711, "m", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "1970-01-01T00:00:00.000Z 4711 WARN m\n");
     }
 }

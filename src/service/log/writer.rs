@@ -36,6 +36,8 @@ pub struct Sinks {
     file: Option<RotatingFile>,
     stream: Option<Box<dyn Write + Send>>,
     buffer: Vec<u8>,
+    /// Whose lines they are; the journal knows by itself.
+    process: u32,
     lost: u64,
 }
 
@@ -58,7 +60,7 @@ impl Sinks {
 
     /// Lines into a file, a stream, or both.
     pub(super) fn text(file: Option<RotatingFile>, stream: Option<Box<dyn Write + Send>>) -> Self {
-        Self { journal: None, file, stream, buffer: Vec::new(), lost: 0 }
+        Self { journal: None, file, stream, buffer: Vec::new(), process: std::process::id(), lost: 0 }
     }
 
     fn write(&mut self, record: &Record, text: &str) {
@@ -66,7 +68,7 @@ impl Sinks {
             self.lost += u64::from(journal.send(record, text).is_err());
             return;
         }
-        record.line(text, &mut self.buffer);
+        record.line(self.process, text, &mut self.buffer);
         if self.buffer.len() >= limits::LOG_BUFFER_BYTES {
             self.flush();
         }
