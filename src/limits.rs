@@ -205,8 +205,10 @@ pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
 pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
-/// Rules to hotcore's own ports that `status` names (B30).
+/// Rules to hotcore's own ports that are looked for at the start, and named (B30).
 pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
+/// Problems that `status` shows one by one: beside so many the other facts fit into a reply.
+pub const STATUS_PROBLEMS_SHOWN_MAX: usize = 3;
 /// Bytes of one line between two generations.
 pub const HANDOVER_LINE_BYTES_MAX: usize = 512;
 

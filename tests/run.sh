@@ -108,7 +108,11 @@ counted() {
     done
 }
 
-unit() { run cargo test --locked --no-fail-fast --lib --test in_process 2>&1 | counted src/lib.rs tests/in_process; }
+# Many of them wait for something, so there are more at a time than processors.
+unit() {
+    run cargo test --locked --no-fail-fast --lib --test in_process -- --test-threads="$((2 * $(nproc)))" 2>&1 |
+        counted src/lib.rs tests/in_process
+}
 
 # The program as it is shipped, one test at a time: they measure time and memory, and some keep both processors busy.
 system() { run cargo test --locked --release --test system -- --test-threads=1 2>&1 | counted tests/system; }
@@ -125,12 +129,26 @@ fuzz() {
     # coverage that guides the fuzzer is an option that a stable compiler takes in this mode only.
     export RUSTC_BOOTSTRAP=1
     run cargo fuzz build --sanitizer none --all-features || return
+    # One on each processor: a fuzzer uses no more.
     for target in $targets; do
-        run cargo fuzz run --sanitizer none --all-features "$target" -- \
-            -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-            > "$log/fuzz" 2>&1 || { tail --lines=60 "$log/fuzz"; return 1; }
-        grep --extended-regexp '^(\+|stat::number_of_executed_units|Done)' "$log/fuzz"
+        while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+        {
+            run cargo fuzz run --sanitizer none --all-features "$target" -- \
+                -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+                > "$log/fuzz.$target" 2>&1 && : > "$log/fuzz.$target.ok"
+        } &
     done
+    wait
+    local outcome=0
+    for target in $targets; do
+        if [ -e "$log/fuzz.$target.ok" ]; then
+            grep --extended-regexp '^(\+|stat::number_of_executed_units|Done)' "$log/fuzz.$target"
+        else
+            tail --lines=60 "$log/fuzz.$target"
+            outcome=1
+        fi
+    done
+    return "$outcome"
 }
 
 if ! command -v cargo >/dev/null; then

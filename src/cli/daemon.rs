@@ -1,6 +1,6 @@
 //! The commands about the daemon itself: `status`, `check`, `msg`, `log`.
 
-use std::{io, os::unix::process::CommandExt, process::Command};
+use std::{fs::File, io, os::unix::process::CommandExt, process::Command};
 
 use serde_json::{Map, Value, json};
 
@@ -94,7 +94,10 @@ pub(super) fn log(client: Client) -> Result<(), Failure> {
     };
     let mut tool = match place.as_str() {
         "journal" => Command::new("journalctl"),
-        path if path.starts_with('/') => Command::new("tail"),
+        path if path.starts_with('/') => {
+            may_read(path)?;
+            Command::new("tail")
+        }
         _ => {
             let wrong = if place.is_empty() {
                 "the daemon does not say where its log is".to_owned()
@@ -119,6 +122,17 @@ pub(super) fn log(client: Client) -> Result<(), Failure> {
         }
         _ => failure,
     })
+}
+
+/// The log belongs to the daemon's user alone, and `tail` would try for ever. A file that is not there may be about to begin.
+fn may_read(path: &str) -> Result<(), Failure> {
+    let Err(cause) = File::open(path) else { return Ok(()) };
+    let failure = Failure::refused(format_args!("cannot read the log {}: {cause}", Escaped(path)));
+    match cause.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        io::ErrorKind::PermissionDenied => Err(failure.hint("it is another user's: sudo hotcore log")),
+        _ => Err(failure),
+    }
 }
 
 fn report(client: Client) -> Result<Report, AskError> {

@@ -80,8 +80,9 @@ pub fn status<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String 
     for (key, value) in facts {
         let line = one_line(&format!("{key} {value}"));
         let parted = usize::from(!reply.is_empty());
+        // What is too long, a path for instance, does not cost the facts behind it.
         if reply.len() + parted + line.len() > REPLY_BYTES_MAX {
-            break;
+            continue;
         }
         if parted == 1 {
             reply.push('\n');
@@ -153,6 +154,7 @@ mod tests {
         let fact = |bytes: usize| ("k", "v".repeat(bytes - 2));
         assert_eq!(status([fact(512), fact(511)]).len(), REPLY_BYTES_MAX);
         assert_eq!(status([fact(512), fact(512)]).len(), 512);
+        assert_eq!(status([fact(512), fact(512), ("log", "journal".to_owned())]).lines().last(), Some("log journal"));
         assert_eq!(status([("log", "a\nb\u{1b}ü".to_owned())]), "log a b\\u{1b}\\u{fc}");
     }
 

@@ -92,17 +92,28 @@ impl Status {
         self.suspects.iter().filter(points_here).cloned().collect()
     }
 
-    /// The answer to `status`, the important facts first. A key is one word (docs/PROTOCOL.md).
-    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts: Vec<_> = self.problems.iter().map(|problem| ("problem", problem.clone())).collect();
+    /// What is wrong, one sentence each: so few that the other facts have room beside them.
+    fn problems_to_show(&self) -> Vec<String> {
+        let mut problems = self.problems.clone();
         let panics = self.panics.load(Ordering::Relaxed);
         if panics > 0 {
-            facts.push(("problem", format!("{panics} connections met a bug: please report what the log says of it")));
+            problems.push(format!("{panics} connections met a bug: please report what the log says of it"));
         }
         let loops = self.rules_to_own_ports();
         if !loops.is_empty() {
-            facts.push(("problem", format!("rules to hotcore's own ports: {}", join(&loops))));
+            problems.push(format!("rules to hotcore's own ports: {}", join(&loops)));
         }
+        let more = problems.len().saturating_sub(limits::STATUS_PROBLEMS_SHOWN_MAX);
+        problems.truncate(limits::STATUS_PROBLEMS_SHOWN_MAX);
+        if more > 0 {
+            problems.push(format!("and {more} more: see the log"));
+        }
+        problems
+    }
+
+    /// The answer to `status`, the important facts first. A key is one word (docs/PROTOCOL.md).
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts: Vec<_> = self.problems_to_show().into_iter().map(|problem| ("problem", problem)).collect();
         for (kind, addresses) in &self.addresses {
             match kind {
                 Kind::Http => facts.push(("http", join(addresses))),
@@ -137,12 +148,8 @@ impl Status {
         for (kind, addresses) in &self.addresses {
             let _ = write!(line, "; {kind} on {}", join(addresses));
         }
-        for problem in &self.problems {
+        for problem in self.problems_to_show() {
             let _ = write!(line, "; problem: {problem}");
-        }
-        let loops = self.rules_to_own_ports();
-        if !loops.is_empty() {
-            let _ = write!(line, "; rules to hotcore's own ports: {}", join(&loops));
         }
         line
     }
@@ -182,5 +189,22 @@ mod tests {
         assert!(values[1].starts_with("2 connections met a bug"), "{values:?}");
         assert_eq!(values[2], "rules to hotcore's own ports: a.com");
         assert!(keys.iter().all(|key| !key.contains(' ')), "{keys:?}");
+    }
+
+    #[test]
+    fn many_problems_leave_room_for_the_other_facts() {
+        let shown = |count: usize| {
+            let problems = (0..count).map(|number| format!("trouble {number}")).collect();
+            let writer = TableWriter::new();
+            let status = Status::new(&Sockets::default(), "/state".into(), "journal".into(), 2, &writer, problems);
+            let facts = status.facts().into_iter();
+            facts.filter(|fact| fact.0 == "problem").map(|fact| fact.1).collect::<Vec<_>>()
+        };
+        let at = limits::STATUS_PROBLEMS_SHOWN_MAX;
+        assert_eq!(shown(at).len(), at);
+        assert_eq!(shown(at).last().unwrap(), &format!("trouble {}", at - 1));
+        assert_eq!(shown(at + 1).len(), at + 1);
+        assert_eq!(shown(at + 1).last().unwrap(), "and 1 more: see the log");
+        assert_eq!(shown(100).last().unwrap(), "and 97 more: see the log");
     }
 }

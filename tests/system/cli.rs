@@ -593,4 +593,8 @@ fn the_log_is_followed_where_the_daemon_says_it_is() {
     }
     let daemon = FakeDaemon::start(|_| Some(format!("version {VERSION}\nlog --help")));
     assert_eq!(daemon.hotcore("log").code, Some(1), "an option is no file");
+    let daemon = FakeDaemon::start(|_| Some(format!("version {VERSION}\nlog /dev/null/hotcore.log")));
+    let outcome = daemon.hotcore("log");
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("cannot read the log /dev/null/hotcore.log"), "{outcome:?}");
 }

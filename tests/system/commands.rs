@@ -58,7 +58,7 @@ fn the_status_as_json_has_numbers_where_there_are_numbers() {
     let (code, out, err) = ended(&run(daemon.cli().args(["status", "--json"])));
     assert_eq!(code, Some(0), "{err}");
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();
-    for key in ["pid", "rules", "workers", "connections", "tunnels", "requests"] {
+    for key in ["pid", "rules", "workers", "connections", "tunnels", "requests", "retries"] {
         assert!(status[key].is_u64(), "{key} in {out}");
     }
     for key in ["http", "https", "control", "problem"] {

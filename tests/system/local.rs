@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use nix::unistd::{Gid, Uid, chown};
 use tempfile::TempDir;
 
-use crate::rig::{Backend, Daemon, PATIENCE, beside, folder, skip, succeed, wait_for, works};
+use crate::rig::{Backend, Daemon, PATIENCE, beside, folder, run, skip, succeed, wait_for, works};
 
 /// A user without rights, on every machine.
 const NOBODY: u32 = 65534;
@@ -31,6 +31,20 @@ fn without_rights_serve_local_takes_port_8080_and_says_so() {
         }
         let log = daemon.log();
         assert!(log.contains("port 80 is not allowed for this user: HTTP listens on port 8080"), "{log}");
+    }
+}
+
+/// The log is its owner's alone: whoever asks for it gets the command that shows it, and no `tail` that tries for ever.
+#[test]
+fn somebody_elses_log_is_not_waited_for() {
+    if let Some(machine) = Machine::new("somebody_elses_log_is_not_waited_for") {
+        let daemon = machine.serve(&[]);
+        let nobody = NOBODY.to_string();
+        let words = ["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups", &machine.hotcore, "log"];
+        let output = run(&mut machine.inside(&daemon, &words));
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{talk}");
+        assert!(talk.contains("hotcore.log: Permission denied") && talk.contains("sudo hotcore log"), "{talk}");
     }
 }
 
