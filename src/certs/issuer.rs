@@ -2,7 +2,7 @@
 //!
 //! [`Acme`] makes one attempt when it is asked to and says what came of it; when to try, and how often, is the schedule's. Keys,
 //! challenge answers and the CA's objects are those of `rustls_acme::acme`. Its requests are not used: they have no time limit,
-//! read bodies without end into memory and drop `Retry-After`. [`client`] makes them instead, [`session`] signs them.
+//! read bodies without end into memory and drop `Retry-After`. `client` makes them instead, `session` signs them.
 //!
 //! Never here: a clock on the wall, a file, a log line (the caller has the whole [`Failure`] and decides), a private key or a key
 //! authorisation in any text (B218), a wait without a limit.

@@ -96,7 +96,7 @@ impl Acme {
         };
         let issued = match order.status {
             acme::OrderStatus::Pending => Err(lost("it was interrupted before it was proved")),
-            acme::OrderStatus::Invalid => Err(lost(problem_of(order.error.as_ref()).to_string())),
+            acme::OrderStatus::Invalid => Err(lost(problem_of(order.error.as_ref(), "").to_string())),
             _ => walk.to_the_end(pending, order).await,
         };
         issued.inspect_err(|failure| self.learn_from(failure))
@@ -128,7 +128,11 @@ impl Walk<'_> {
         let order = self
             .poll(Step::Order, Duration::ZERO, deadline, || async {
                 let (order, pause) = self.read_order(Step::Order, &url).await?;
-                Ok((!matches!(order.status, acme::OrderStatus::Pending)).then_some(order).ok_or(pause))
+                match order.status {
+                    acme::OrderStatus::Pending => Ok(Err(pause)),
+                    acme::OrderStatus::Invalid => Err(invalid(Step::Order, &order)),
+                    _ => Ok(Ok(order)),
+                }
             })
             .await?;
         let pending_order = request(domain, url)?;
@@ -196,7 +200,7 @@ impl Walk<'_> {
                 acme::AuthStatus::Pending => Ok(Err(pause)),
                 _ => {
                     let error = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-                    let problem = problem_of(error).without(published.answer().secret());
+                    let problem = problem_of(error, published.answer().secret());
                     Err(Failure::new(Step::Validation, Cause::ChallengeRefused { kind, problem }))
                 }
             }
@@ -331,14 +335,17 @@ fn read<T: for<'a> serde::Deserialize<'a>>(step: Step, reply: &Reply) -> Result<
     serde_json::from_slice(&reply.body).map_err(|cause| Failure::answer(step, cause))
 }
 
-fn problem_of(error: Option<&acme::Problem>) -> Problem {
-    let text = |text: Option<&String>| text.cloned().unwrap_or_default();
-    error.map_or_else(Problem::default, |error| Problem::new(&text(error.typ.as_ref()), &text(error.detail.as_ref())))
+/// The CA's words as they may be shown: without `secret`, which they may repeat (B218).
+fn problem_of(error: Option<&acme::Problem>, secret: &str) -> Problem {
+    let Some(acme::Problem { typ, detail }) = error else { return Problem::default() };
+    let detail = detail.as_deref().unwrap_or_default();
+    let detail = if secret.is_empty() { detail.to_owned() } else { detail.replace(secret, "<hidden>") };
+    Problem::new(typ.as_deref().unwrap_or_default(), &detail)
 }
 
 /// An order that the CA has given up.
 fn invalid(step: Step, order: &acme::Order) -> Failure {
-    let problem = problem_of(order.error.as_ref());
+    let problem = problem_of(order.error.as_ref(), "");
     match problem.kind() {
         "caa" | "dns" | "rejectedIdentifier" | "unsupportedIdentifier" => {
             Failure::new(step, Cause::NameRefused(problem))
@@ -353,7 +360,20 @@ fn lost(why: impl Into<String>) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use crate::limits::CA_DETAIL_BYTES_MAX;
+
     use super::*;
+
+    /// B218: CAs repeat the key authorisation that they expected; no part of it is left where the sentence is cut.
+    #[test]
+    fn a_key_authorisation_is_hidden() {
+        for before in [0, CA_DETAIL_BYTES_MAX - 15] {
+            let detail = Some(format!("{}expected \"token.thumb\" but got \"x\"", " ".repeat(before)));
+            let error = acme::Problem { typ: Some("unauthorized".to_owned()), detail };
+            let shown = problem_of(Some(&error), "token.thumb").to_string();
+            assert!(shown.contains("expected") && !shown.contains("tok"), "{shown}");
+        }
+    }
 
     /// B218.
     #[test]
