@@ -218,3 +218,77 @@ const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());
 const _: () = assert!(LOG_LINES_PER_SECOND * 30 + LOG_BURST < 10_000, "journald drops beyond that (B219)");
 const _: () = assert!(HEARTBEAT.as_millis() * 4 <= 1_000, "seen within a second");
 const _: () = assert!(3 * SOCKETS_PER_KIND_MAX <= 253, "SCM_MAX_FD: descriptors in one message (unix(7))");
+
+// ---- Certificates ------------------------------------------------------------------------------------------------
+
+/// One request to the CA, from the look-up of its name to the last byte of its answer.
+pub const CA_STEP_WAIT: Duration = Duration::from_secs(30);
+/// One attempt to connect to one address of the CA: the next address must have its turn within a step.
+pub const CA_CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// A whole order, from its creation to the certificate.
+pub const CA_ORDER_WAIT: Duration = Duration::from_secs(600);
+/// The CA has this long to look at our answer to its challenge.
+pub const CA_VALIDATION_WAIT: Duration = Duration::from_secs(60);
+/// The CA has this long to sign.
+pub const CA_ISSUANCE_WAIT: Duration = Duration::from_secs(300);
+/// Pauses between two looks at an authorisation or an order; the last one repeats.
+pub const CA_POLL_AFTER: [Duration; 5] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+];
+/// A CA that asks for more than this between two looks is asked again after this.
+pub const CA_POLL_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Looks in a row that may fail before the order does: the certificate behind them is worth a second try.
+pub const CA_POLL_FAILURES_MAX: u32 = 3;
+/// Our own look at the answer to a challenge, over loopback, before the CA is asked to look.
+pub const REHEARSAL_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of that look: the answer is a key authorisation of some 90.
+pub const REHEARSAL_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of an answer of the CA: a chain of certificates takes some 8,000.
+pub const CA_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of the head of an answer of the CA.
+pub const CA_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of a URL that the CA gives or is found at.
+pub const CA_URL_BYTES_MAX: usize = 2_048;
+/// Bytes of a nonce: those of Let's Encrypt have some 45.
+pub const CA_NONCE_BYTES_MAX: usize = 512;
+/// Bytes of a challenge's token: 128 bits at least make 22 (RFC 8555, 8.3); it becomes part of a path.
+pub const CA_TOKEN_BYTES_MAX: usize = 256;
+/// Certificates in a chain.
+pub const CA_CHAIN_MAX: usize = 10;
+/// Bytes kept of a sentence of the CA.
+pub const CA_DETAIL_BYTES_MAX: usize = 512;
+/// Look-ups of the CA's name at a time: each keeps a thread until the resolver gives up (B174).
+pub const CA_LOOKUPS_MAX: usize = 4;
+/// Addresses of the CA that are tried.
+pub const CA_ADDRESSES_MAX: usize = 8;
+/// How often a request is made again because of its nonce alone (RFC 8555, 6.5).
+pub const CA_NONCE_TRIES: u32 = 10;
+/// ... the first of them at once, the others after [`CA_NONCE_PAUSE`].
+pub const CA_NONCE_TRIES_AT_ONCE: u32 = 3;
+/// See [`CA_NONCE_TRIES_AT_ONCE`].
+pub const CA_NONCE_PAUSE: Duration = Duration::from_secs(1);
+/// Nonces kept from answers for later requests: twice as many as orders in flight.
+pub const CA_NONCES_KEPT: usize = 16;
+/// A nonce older than this is not tried: CAs forget them.
+pub const CA_NONCE_LIFE: Duration = Duration::from_secs(60);
+/// New nonces are asked for no closer together: Let's Encrypt allows 20 a second.
+pub const CA_NONCE_SPACING: Duration = Duration::from_millis(56);
+/// The directory of the CA is read again after this time.
+pub const CA_DIRECTORY_LIFE: Duration = Duration::from_secs(24 * 3600);
+/// A wish of the CA to be left alone for longer is cut to this (RFC 8555, 6.6): a mistaken date must not silence a name for years.
+pub const CA_RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Renewal information is asked for again after this time if the CA names none (RFC 9773, 4.3.2) ...
+pub const RENEWAL_INFO_AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// ... not earlier than this ...
+pub const RENEWAL_INFO_AGAIN_MIN: Duration = Duration::from_secs(3600);
+/// ... and not later.
+pub const RENEWAL_INFO_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
+
+const _: () = assert!(CA_CONNECT_WAIT.as_secs() * 4 < CA_STEP_WAIT.as_secs(), "several addresses have their turn");
+const _: () = assert!(CA_VALIDATION_WAIT.as_secs() + CA_ISSUANCE_WAIT.as_secs() < CA_ORDER_WAIT.as_secs());
+const _: () = assert!(CA_NONCE_TRIES_AT_ONCE < CA_NONCE_TRIES);
+const _: () = assert!(CA_NONCE_SPACING.as_millis() * 18 >= 1_000, "at most 18 a second");

@@ -3,8 +3,11 @@
 mod backend;
 mod control;
 mod daemon;
+mod faults;
 mod http;
 mod load;
+mod pebble;
+mod responder;
 mod websocket;
 
 use std::{
@@ -18,8 +21,11 @@ use std::{
 pub(crate) use backend::{Backend, ReservedPort};
 pub(crate) use control::Control;
 pub(crate) use daemon::{Daemon, Launch};
+pub(crate) use faults::{Fault, Front};
 pub(crate) use http::{Answer, Client, curl};
 pub(crate) use load::Load;
+pub(crate) use pebble::{ACCOUNT_MADE, Hostility, Identity, ORDER_MADE, Pebble};
+pub(crate) use responder::Responder;
 pub(crate) use websocket::WebSocket;
 
 /// How long a test waits for an event before it fails: far beyond what a loaded machine needs.
