@@ -80,8 +80,9 @@ fn what_is_kept_can_be_read_by_its_owner_alone() {
     command.args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--control", "127.0.0.1:0", "--state"]);
     let _daemon = Daemon::spawn(command.arg(&state), &state);
     let kept = || fs::read_dir(&state).into_iter().flatten().map(|entry| entry.unwrap().path());
-    wait_for("the log of rules", PATIENCE, || {
-        kept().any(|path| path.to_string_lossy().contains("routes.log")).then_some(())
+    wait_for("the log of rules, and what else is kept", PATIENCE, || {
+        let is_log = kept().any(|path| path.to_string_lossy().contains("routes.log"));
+        (is_log && kept().count() >= 3).then_some(())
     });
     let paths: Vec<_> = kept().chain([state.clone()]).collect();
     assert!(paths.len() >= 4, "{paths:?}");
