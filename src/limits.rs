@@ -265,8 +265,9 @@ pub const CA_DETAIL_BYTES_MAX: usize = 512;
 pub const CA_LOOKUPS_MAX: usize = 4;
 /// Addresses of the CA that are tried.
 pub const CA_ADDRESSES_MAX: usize = 8;
-/// How often a request is made again because of its nonce alone (RFC 8555, 6.5).
-pub const CA_NONCE_TRIES: u32 = 10;
+/// How often a request is made again because of its nonce alone (RFC 8555, 6.5): a CA that refuses every second one
+/// then costs one order in a million, and what it costs in time is bounded by [`CA_STEP_WAIT`].
+pub const CA_NONCE_TRIES: u32 = 20;
 /// ... the first of them at once, the others after [`CA_NONCE_PAUSE`].
 pub const CA_NONCE_TRIES_AT_ONCE: u32 = 3;
 /// See [`CA_NONCE_TRIES_AT_ONCE`].
