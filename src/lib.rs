@@ -1,17 +1,19 @@
 //! hotcore routes HTTP(S) by domain name to ports on the same machine.
 //!
 //! This page is the map of the house. Arrows between the rooms point downward only
-//! (`cli → service → {proxy, control} → routes → domain, limits`), and `proxy` and `control` do not know each other; a test
-//! reads the imports and enforces it. `docs/ARCHITECTURE.md` tells the flows through the rooms.
+//! (`cli → service → {proxy, control, certs} → routes → domain, limits`), and `proxy`, `control` and `certs` do not know each
+//! other; a test reads the imports and enforces it. `docs/ARCHITECTURE.md` tells the flows through the rooms.
 //!
 //! * [`limits`]: every limit, time-out, size and port, with its reason.
 //! * [`domain`]: [`domain::Domain`], the one way to make a host name.
 //! * [`routes`]: the rules: the table that the data plane reads, the journal that makes changes durable.
 //! * [`control`]: the UDP protocol: its grammar, the server (the only writer of routes), the client.
 //! * [`proxy`]: the way of a request to its backend and of the answer back.
+//! * [`certs`]: when a certificate is ordered, and where it is kept.
 //! * [`service`]: sockets, workers, start, hand-over and stop.
 //! * [`cli`]: the commands that a person types.
 
+pub mod certs;
 pub mod cli;
 pub mod control;
 pub mod domain;
