@@ -252,6 +252,19 @@ const _: () = assert!(EXACT_SET_BURST < 5 && EXACT_SET_EVERY.as_secs() > 34 * 36
 const _: () = assert!(CONSECUTIVE_FAILURES_BURST < 1_152 && CONSECUTIVE_FAILURES_EVERY.as_secs() > 24 * 3600);
 const _: () = assert!(SCHEDULE_WAIT_MAX.as_secs() < CLOCK_JUMP.as_secs(), "two looks never span a jump unseen");
 
+// ---- Certificates on disk ----------------------------------------------------------------------------------------
+
+/// Bytes of a file with a key and its chain: a chain takes some 8,000, one of a person perhaps more.
+pub const CERTIFICATE_FILE_BYTES_MAX: usize = 256 * 1024;
+/// Certificates of one chain.
+pub const CERTIFICATE_CHAIN_MAX: usize = 10;
+/// A fresh certificate may begin so much later than our clock says: the CA's may be ahead.
+pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
+/// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
+pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
+
+const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
+
 // ---- Sockets and the process -------------------------------------------------------------------------------------
 
 /// Length of the accept queue; the kernel caps it at net.core.somaxconn.

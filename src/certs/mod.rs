@@ -1,10 +1,12 @@
-//! Certificates: when to order one.
+//! Certificates: when to order one, and where they are kept.
 //!
-//! [`schedule`] decides. Nothing here issues a certificate yet.
+//! [`schedule`] decides, [`store`] keeps. Nothing here issues a certificate yet.
 //!
 //! Never here: an order that the schedule did not ask for, one name's certificate under another name, a worker's time.
 
 pub mod local;
+mod record;
 pub mod schedule;
+pub mod store;
 
 pub use local::is_local;

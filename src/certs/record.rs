@@ -9,35 +9,35 @@ use crate::limits;
 /// The last line's key.
 const SUM: &str = "sum ";
 
-pub(super) struct Writer(String);
+pub(in crate::certs) struct Writer(String);
 
 impl Writer {
-    pub(super) fn new(title: fmt::Arguments<'_>) -> Self {
+    pub(in crate::certs) fn new(title: fmt::Arguments<'_>) -> Self {
         Self(format!("{title}\n"))
     }
 
-    pub(super) fn line(mut self, key: &str, value: impl fmt::Display) -> Self {
+    pub(in crate::certs) fn line(mut self, key: &str, value: impl fmt::Display) -> Self {
         use fmt::Write;
         // Writing to a string cannot fail.
         _ = writeln!(self.0, "{key} {value}");
         self
     }
 
-    pub(super) fn flag(self, key: &str, value: bool) -> Self {
+    pub(in crate::certs) fn flag(self, key: &str, value: bool) -> Self {
         self.line(key, if value { "yes" } else { "no" })
     }
 
-    pub(super) fn finish(self) -> String {
+    pub(in crate::certs) fn finish(self) -> String {
         let sum = crc32fast::hash(self.0.as_bytes());
         self.line("sum", format_args!("{sum:08x}")).0
     }
 }
 
 /// Each method gives `None` where the text is not what [`Writer`] writes.
-pub(super) struct Reader<'a>(&'a str);
+pub(in crate::certs) struct Reader<'a>(&'a str);
 
 impl<'a> Reader<'a> {
-    pub(super) fn open(text: &'a [u8], title: fmt::Arguments<'_>) -> Option<Self> {
+    pub(in crate::certs) fn open(text: &'a [u8], title: fmt::Arguments<'_>) -> Option<Self> {
         if text.len() > limits::SCHEDULE_RECORD_BYTES_MAX {
             return None;
         }
@@ -49,18 +49,18 @@ impl<'a> Reader<'a> {
         Some(Self(body.strip_prefix(title.as_str())?))
     }
 
-    pub(super) fn text(&mut self, key: &str) -> Option<&'a str> {
+    pub(in crate::certs) fn text(&mut self, key: &str) -> Option<&'a str> {
         let (line, rest) = self.0.split_once('\n')?;
         let value = line.strip_prefix(key)?.strip_prefix(' ')?;
         self.0 = rest;
         Some(value)
     }
 
-    pub(super) fn number(&mut self, key: &str) -> Option<u64> {
+    pub(in crate::certs) fn number(&mut self, key: &str) -> Option<u64> {
         plain(self.text(key)?)
     }
 
-    pub(super) fn numbers<const N: usize>(&mut self, key: &str) -> Option<[u64; N]> {
+    pub(in crate::certs) fn numbers<const N: usize>(&mut self, key: &str) -> Option<[u64; N]> {
         let mut words = self.text(key)?.split(' ');
         let mut found = [0; N];
         for number in &mut found {
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         words.next().is_none().then_some(found)
     }
 
-    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+    pub(in crate::certs) fn flag(&mut self, key: &str) -> Option<bool> {
         match self.text(key)? {
             "yes" => Some(true),
             "no" => Some(false),
@@ -78,14 +78,14 @@ impl<'a> Reader<'a> {
     }
 
     /// A line whose key is not known before.
-    pub(super) fn pair(&mut self) -> Option<(&'a str, u64)> {
+    pub(in crate::certs) fn pair(&mut self) -> Option<(&'a str, u64)> {
         let (line, rest) = self.0.split_once('\n')?;
         let (key, value) = line.split_once(' ')?;
         self.0 = rest;
         Some((key, plain(value)?))
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(in crate::certs) fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -97,7 +97,7 @@ fn plain(text: &str) -> Option<u64> {
 }
 
 /// A text of others on one line of ours (B216).
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::certs) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for character in text.trim().chars() {
         let character = if character.is_control() { ' ' } else { character };

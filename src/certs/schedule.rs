@@ -18,7 +18,6 @@ mod event;
 mod gate;
 mod jitter;
 mod news;
-mod record;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use super::{
     bucket::{Bucket, Shape},
     gate::Gate,
-    record::{Reader, Writer},
 };
-use crate::{domain::Domain, limits};
+use crate::{
+    certs::record::{Reader, Writer},
+    domain::Domain,
+    limits,
+};
 
 const TITLE: &str = "hotcore-budget 1";
 

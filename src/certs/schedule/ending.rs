@@ -1,7 +1,7 @@
 //! The end of an order: what it gives back, and what it means for the name and for all the others.
 
-use super::{Entry, Failure, Held, ORDERS, OrderId, Origin, Outcome, Phase, Schedule, Scope, entry, record};
-use crate::limits;
+use super::{Entry, Failure, Held, ORDERS, OrderId, Origin, Outcome, Phase, Schedule, Scope, entry};
+use crate::{certs::record, limits};
 
 impl Schedule {
     pub(super) fn ended(&mut self, at: usize, order: OrderId, outcome: Outcome) {

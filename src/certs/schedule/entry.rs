@@ -5,9 +5,15 @@ use super::{
     event::{Challenge, Held, OrderId, Origin},
     gate,
     jitter::{around, jitter},
-    record::{self, Reader, Writer},
 };
-use crate::{certs::is_local, domain::Domain, limits};
+use crate::{
+    certs::{
+        is_local,
+        record::{self, Reader, Writer},
+    },
+    domain::Domain,
+    limits,
+};
 
 pub(super) const FAILURES: Shape = Shape::new(limits::FAILURES_BURST, limits::FAILURES_EVERY);
 pub(super) const CONSECUTIVE: Shape =
