@@ -265,6 +265,26 @@ pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
 
+// ---- TLS ---------------------------------------------------------------------------------------------------------
+
+/// ClientHello and handshake, from the accept on (B129).
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// A handshake waits so long for a first certificate whose order is in flight (B130).
+pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(10);
+/// Handshakes of one worker that compute between two looks at its other sockets (performance.md 3.4).
+pub const HANDSHAKES_COMPUTING_MAX: usize = 4;
+/// Shards of the certificates; as for the rules, a change copies one.
+pub const CERTIFICATE_SHARDS: usize = 4096;
+/// Names that were asked for in vain and wait to be heard of; beyond it they are left out.
+pub const CERTIFICATES_ASKED_MAX: usize = 256;
+/// A key of session tickets seals for this long and then opens for as long again (B170).
+pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Tickets sent after a TLS 1.3 handshake.
+pub const TICKETS_PER_HANDSHAKE: usize = 1;
+
+const _: () = assert!(CERTIFICATE_SHARDS.is_power_of_two());
+const _: () = assert!(2 * TICKET_KEY_LIFE.as_secs() <= 7 * 24 * 3600, "no ticket lives longer (RFC 8446, 4.6.1)");
+
 // ---- Sockets and the process -------------------------------------------------------------------------------------
 
 /// Length of the accept queue; the kernel caps it at net.core.somaxconn.
