@@ -1,7 +1,7 @@
 //! hotcore routes HTTP(S) by domain name to ports on the same machine.
 //!
 //! This page is the map of the house. Arrows between the rooms point downward only
-//! (`cli → service → {proxy, control, certs} → routes → domain, limits`), and `proxy`, `control` and `certs` do not know each
+//! (`cli → service → {proxy → tls, control, certs} → routes → domain, limits`), and `proxy`, `control` and `certs` do not know each
 //! other; a test reads the imports and enforces it. `docs/ARCHITECTURE.md` tells the flows through the rooms.
 //!
 //! * [`limits`]: every limit, time-out, size and port, with its reason.
@@ -10,6 +10,7 @@
 //! * [`control`]: the UDP protocol: its grammar, the server (the only writer of routes), the client.
 //! * [`proxy`]: the way of a request to its backend and of the answer back.
 //! * [`certs`]: where certificates come from.
+//! * [`tls`]: the front of HTTPS: which handshakes are taken, with which certificate, and how sessions resume.
 //! * [`service`]: sockets, workers, start, hand-over and stop.
 //! * [`cli`]: the commands that a person types.
 
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod proxy;
 pub mod routes;
 pub mod service;
+pub mod tls;
 
 #[cfg(test)]
 mod testing;

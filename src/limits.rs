@@ -145,6 +145,146 @@ pub const TCP_KEEPALIVE_PROBES: u32 = 4;
 /// Unacknowledged data ends a connection after this time (B114; tcp(7), TCP_USER_TIMEOUT).
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(120);
 
+// ---- The schedule of certificates --------------------------------------------------------------------------------
+
+/// Orders, with the look-ups before them, under way at a time: enough for one per nonce that Let's Encrypt gives out a
+/// second, and few enough that a burst of names is no burst for the CA.
+pub const ORDERS_IN_FLIGHT_MAX: usize = 8;
+/// New orders per account: Let's Encrypt allows 300, and one more per 36 s. 95 % of it, so that rounding, a restored
+/// backup or a second program with the same account does not break it.
+pub const ORDERS_BURST: u64 = 285;
+/// See [`ORDERS_BURST`].
+pub const ORDERS_EVERY: Duration = Duration::from_secs(37);
+/// Failed authorisations per name: the CA allows 5, and one more per 12 min.
+pub const FAILURES_BURST: u64 = 4;
+/// See [`FAILURES_BURST`].
+pub const FAILURES_EVERY: Duration = Duration::from_secs(15 * 60);
+/// Certificates for one exact set of names: the CA allows 5, and one more per 34 h, without exception.
+pub const EXACT_SET_BURST: u64 = 4;
+/// See [`EXACT_SET_BURST`]; a quarter of the life of a certificate if that is shorter (a CA for tests).
+pub const EXACT_SET_EVERY: Duration = Duration::from_secs(36 * 3600);
+/// Failures in a row per name: the CA pauses a name at 1,152, one forgiven a day, until a person lifts it.
+pub const CONSECUTIVE_FAILURES_BURST: u64 = 1_000;
+/// See [`CONSECUTIVE_FAILURES_BURST`].
+pub const CONSECUTIVE_FAILURES_EVERY: Duration = Duration::from_secs(25 * 3600);
+/// Tries that a changed answer of the name service may bring forward: some answers change each time they are asked for.
+pub const ADDRESS_WAKES_BURST: u64 = 4;
+/// See [`ADDRESS_WAKES_BURST`].
+pub const ADDRESS_WAKES_EVERY: Duration = Duration::from_secs(6 * 3600);
+/// When a name is tried again after its first, second and third failure, and after each further one (the CA's advice).
+pub const RETRY_AFTER: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(100 * 60),
+    Duration::from_secs(24 * 3600),
+];
+/// Those times are longer or shorter by up to this part, so that what failed together is not tried together.
+pub const RETRY_JITTER: u64 = 10;
+/// All orders wait this long after trouble of the CA; twice as long each further time ...
+pub const CA_PAUSE: Duration = Duration::from_secs(60);
+/// ... and at most this long.
+pub const CA_PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// A refusal for a limit that says no time.
+pub const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(3600);
+/// No time to wait, whether asked for or read from disk, is longer: a clock that was once wrong, or a CA's slip, must not
+/// silence a name for years. The CA's longest window.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Registered domains whose limit was met; beyond it the one that ends first is forgotten.
+pub const LIMITED_DOMAINS_MAX: usize = 1_000;
+/// The CA forgot the account: the same key is registered again this often at most (it allows 10 in that time).
+pub const REGISTER_EVERY: Duration = Duration::from_secs(3 * 3600);
+/// The CA wants a person to act on the account: it is asked again this often at most.
+pub const ACCOUNT_STOPPED_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// A state folder that cannot be written: no order, asked again after this time.
+pub const STORE_PAUSE: Duration = Duration::from_secs(60);
+/// Certificates that live shorter are renewed at half of their life, others when a third is left.
+pub const SHORT_LIFE: Duration = Duration::from_secs(10 * 24 * 3600);
+/// Renewals come earlier by up to this part of the life, each by its own.
+pub const RENEWAL_JITTER: u64 = 24;
+/// Renewals of certificates that end so soon come before all others.
+pub const RENEWAL_URGENT: Duration = Duration::from_secs(3 * 24 * 3600);
+/// Readings of renewal information under way at a time.
+pub const WINDOWS_IN_FLIGHT_MAX: usize = 4;
+/// The CA says when to ask for renewal information again; if not, after this (RFC 9773, 4.3.2).
+pub const WINDOW_AGAIN: Duration = Duration::from_secs(6 * 3600);
+/// ... never earlier than this ...
+pub const WINDOW_AGAIN_MIN: Duration = Duration::from_secs(3600);
+/// ... and never later.
+pub const WINDOW_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Look-ups of names under way at a time: each keeps a thread until the resolver gives up (B174).
+pub const LOOK_UPS_IN_FLIGHT_MAX: usize = 4;
+/// Look-ups begun in one second.
+pub const LOOK_UPS_PER_SECOND: usize = 10;
+/// An answer of the name service is good for an order this long.
+pub const LOOK_UP_LIFE: Duration = Duration::from_secs(5 * 60);
+/// A name that waits is looked up again: below each age this often.
+pub const LOOK_UP_AGAIN: [(Duration, Duration); 4] = [
+    (Duration::from_secs(3600), Duration::from_secs(60)),
+    (Duration::from_secs(24 * 3600), Duration::from_secs(5 * 60)),
+    (Duration::from_secs(7 * 24 * 3600), Duration::from_secs(3600)),
+    (Duration::MAX, Duration::from_secs(6 * 3600)),
+];
+/// The wall clock may differ so much from the CA's; beyond it nothing is ordered (B214).
+pub const CLOCK_ERROR_MAX: Duration = Duration::from_secs(3600);
+/// A wall clock that moves so much against the steady one was set, or the machine slept: it is compared again.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(60);
+/// Nothing is ordered while the clock is before this date (2026-11-01, seconds since 1970): hotcore did not exist then. Raised
+/// with each release; a constant, so that a build can be repeated.
+pub const CLOCK_EARLIEST: u64 = 1_793_491_200;
+/// Nor so long after it.
+pub const CLOCK_LATEST_AFTER: Duration = Duration::from_secs(50 * 365 * 24 * 3600);
+/// The CA's directory is read again so often: its clock and what it offers.
+pub const DIRECTORY_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// ... and as long as the clocks differ.
+pub const DIRECTORY_AGAIN_WRONG: Duration = Duration::from_secs(5 * 60);
+/// ... and never more often than this, however the clock jumps.
+pub const DIRECTORY_AGAIN_MIN: Duration = Duration::from_secs(60);
+/// The longest sleep of who drives the schedule: a clock that was set is seen at once (B214).
+pub const SCHEDULE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Bytes kept of the reason of a failure.
+pub const REASON_BYTES_MAX: usize = 300;
+/// Bytes of one record of the schedule on disk: a name, a dozen figures, a reason. The budget's is larger by its domains.
+pub const SCHEDULE_RECORD_BYTES_MAX: usize = 4 * 1024 + LIMITED_DOMAINS_MAX * (DOMAIN_BYTES_MAX + 30);
+
+const _: () = assert!(ORDERS_BURST < 300 && ORDERS_EVERY.as_secs() > 36, "below the CA's limit");
+const _: () = assert!(FAILURES_BURST < 5 && FAILURES_EVERY.as_secs() > 12 * 60, "below the CA's limit");
+const _: () = assert!(EXACT_SET_BURST < 5 && EXACT_SET_EVERY.as_secs() > 34 * 3600, "below the CA's limit");
+const _: () = assert!(CONSECUTIVE_FAILURES_BURST < 1_152 && CONSECUTIVE_FAILURES_EVERY.as_secs() > 24 * 3600);
+const _: () = assert!(SCHEDULE_WAIT_MAX.as_secs() < CLOCK_JUMP.as_secs(), "two looks never span a jump unseen");
+
+// ---- Certificates on disk ----------------------------------------------------------------------------------------
+
+/// Bytes of a file with a key and its chain: a chain takes some 8,000, one of a person perhaps more.
+pub const CERTIFICATE_FILE_BYTES_MAX: usize = 256 * 1024;
+/// Certificates of one chain.
+pub const CERTIFICATE_CHAIN_MAX: usize = 10;
+/// A fresh certificate may begin so much later than our clock says: the CA's may be ahead.
+pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
+/// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
+pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
+
+const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
+
+// ---- TLS ---------------------------------------------------------------------------------------------------------
+
+/// ClientHello and handshake, from the accept on (B129).
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+/// A handshake waits so long for a first certificate whose order is in flight (B130).
+pub const CERTIFICATE_WAIT: Duration = Duration::from_secs(10);
+/// Handshakes of one worker that compute between two looks at its other sockets (performance.md 3.4).
+pub const HANDSHAKES_COMPUTING_MAX: usize = 4;
+/// Shards of the certificates; as for the rules, a change copies one.
+pub const CERTIFICATE_SHARDS: usize = 4096;
+/// Names that were asked for in vain and wait to be heard of; beyond it they are left out.
+pub const CERTIFICATES_ASKED_MAX: usize = 256;
+/// A key of session tickets seals for this long and then opens for as long again (B170).
+pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// Tickets sent after a TLS 1.3 handshake.
+pub const TICKETS_PER_HANDSHAKE: usize = 1;
+
+const _: () = assert!(CERTIFICATE_SHARDS.is_power_of_two());
+const _: () = assert!(2 * TICKET_KEY_LIFE.as_secs() <= 7 * 24 * 3600, "no ticket lives longer (RFC 8446, 4.6.1)");
+
 // ---- Sockets and the process -------------------------------------------------------------------------------------
 
 /// Length of the accept queue; the kernel caps it at net.core.somaxconn.

@@ -1,4 +1,6 @@
-//! What unit tests share: the seed of their random input.
+//! What unit tests share: the seed of their random input, and a folder that knows every state that a crash may leave.
+
+pub(crate) mod folder;
 
 /// The seed of a random test: `HOTCORE_SEED` if that is set, else a new one. It is printed, which the test harness shows
 /// when the test fails.

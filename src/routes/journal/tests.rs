@@ -4,14 +4,11 @@ mod crash;
 mod damage;
 mod disk;
 mod faults;
-mod model;
 
 use std::{collections::BTreeMap, env, sync::Arc, thread};
 
-use model::Model;
-
 use super::*;
-use crate::{limits, routes::TableWriter};
+use crate::{limits, routes::TableWriter, testing::folder::Model};
 
 /// What a table, or a client's view of it, holds.
 type Rules = BTreeMap<String, u16>;

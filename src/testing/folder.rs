@@ -11,7 +11,7 @@ use crate::routes::storage::{Storage, StorageFile};
 
 /// Clones are the same folder.
 #[derive(Clone, Debug)]
-pub(super) struct Model(Arc<Mutex<State>>);
+pub(crate) struct Model(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -29,7 +29,7 @@ struct State {
 
 /// All files: what a running process sees, and what is on disk.
 #[derive(Clone, Debug, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     files: Vec<File>,
     names: BTreeMap<String, usize>,
     names_on_disk: BTreeMap<String, usize>,
@@ -59,12 +59,12 @@ enum Writing {
 }
 
 impl Model {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(BTreeMap::new())
     }
 
     /// A folder in which all of these are on disk.
-    pub(super) fn with(contents: BTreeMap<String, Vec<u8>>) -> Self {
+    pub(crate) fn with(contents: BTreeMap<String, Vec<u8>>) -> Self {
         let mut world = World::default();
         for (name, bytes) in contents {
             world.names.insert(name, world.files.len());
@@ -74,44 +74,44 @@ impl Model {
         Self(Arc::new(Mutex::new(State { world, ..State::default() })))
     }
 
-    pub(super) fn record(&self) {
+    pub(crate) fn record(&self) {
         let mut state = self.state();
         state.trace = Some(vec![(state.world.clone(), state.mark)]);
     }
 
-    pub(super) fn trace(&self) -> Vec<(World, usize)> {
+    pub(crate) fn trace(&self) -> Vec<(World, usize)> {
         self.state().trace.take().unwrap()
     }
 
-    pub(super) fn mark(&self, mark: usize) {
+    pub(crate) fn mark(&self, mark: usize) {
         self.state().mark = mark;
     }
 
-    pub(super) fn world(&self) -> World {
+    pub(crate) fn world(&self) -> World {
         self.state().world.clone()
     }
 
-    pub(super) fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.state().calls
     }
 
     /// Lets the calls of these numbers fail.
-    pub(super) fn fail(&self, from: u64, until: u64, kind: io::ErrorKind) {
+    pub(crate) fn fail(&self, from: u64, until: u64, kind: io::ErrorKind) {
         self.state().faults = Some((from, until, kind));
     }
 
     /// Lets so many more bytes fit.
-    pub(super) fn room(&self, bytes: Option<usize>) {
+    pub(crate) fn room(&self, bytes: Option<usize>) {
         self.state().room = bytes;
     }
 
     /// Lets every attempt to make a snapshot fail.
-    pub(super) fn refuse_snapshots(&self, refuse: bool) {
+    pub(crate) fn refuse_snapshots(&self, refuse: bool) {
         self.state().no_snapshots = refuse;
     }
 
     /// What a process sees.
-    pub(super) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.state();
         state.world.names.iter().map(|(name, &file)| (name.clone(), state.world.files[file].seen.clone())).collect()
     }
@@ -147,7 +147,7 @@ impl World {
     /// What a crash at this moment may leave on disk, as calls to `see`, at most about `most` of them, chosen at random
     /// beyond the extremes. Names: each subset of the pending changes (or each beginning, if there are many). Contents: of
     /// each file lost, kept, ended by zeros, or torn at each byte, the others lost or kept.
-    pub(super) fn crashes(
+    pub(crate) fn crashes(
         &self,
         random: &mut fastrand::Rng,
         most: usize,
@@ -304,7 +304,7 @@ impl Storage for Model {
 }
 
 #[derive(Debug)]
-pub(super) struct ModelFile {
+pub(crate) struct ModelFile {
     model: Model,
     file: usize,
 }
