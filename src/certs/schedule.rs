@@ -308,7 +308,9 @@ impl Schedule {
         entry.arrival = self.arrivals;
         self.arrivals += 1;
         let domain = entry.domain.clone();
-        self.forgotten.remove(&domain);
+        // Its old record is still there: the new one takes its place.
+        let had_record = self.forgotten.remove(&domain);
+        entry.is_on_disk |= had_record;
         let at = match self.free.pop() {
             Some(at) => {
                 self.entries[at] = entry;
@@ -320,7 +322,7 @@ impl Schedule {
             }
         };
         self.index.insert(domain, at);
-        if is_clamped {
+        if is_clamped || had_record {
             self.note(at);
         }
         at

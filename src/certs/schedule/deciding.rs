@@ -41,6 +41,7 @@ impl Schedule {
             let family = if is_new { self.budget.family(&self.entries[at].domain, now) } else { Family::Free };
             if let Family::Held(until) = family {
                 self.entries[at].next_try = self.entries[at].next_try.max(until);
+                self.note(at);
                 self.place(at);
                 continue;
             }

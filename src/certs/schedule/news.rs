@@ -37,6 +37,7 @@ impl Schedule {
                 entry.next_try = entry.next_try.max(now.saturating_add(limits::RETRY_AFTER[0].as_secs()));
                 self.abandoned.push(Decision::Abandon { domain: entry.domain.clone(), order });
                 self.end(at);
+                self.note(at);
             }
         }
         self.entries[at].phase = Phase::Idle;
