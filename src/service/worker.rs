@@ -29,8 +29,9 @@ use tokio::{
 
 use crate::{
     limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED},
-    proxy::{Patience, Proxy, ProxyConfig, ProxyTotals},
+    proxy::{Door, Patience, Proxy, ProxyConfig, ProxyTotals},
     routes::Table,
+    tls,
 };
 
 /// What the workers need to start.
@@ -40,6 +41,8 @@ pub struct WorkerConfig {
     pub count: usize,
     /// The rules.
     pub table: Table,
+    /// What handshakes need; `None`: connections to the HTTPS sockets stay in the kernel's queue.
+    pub tls: Option<tls::FrontConfig>,
     /// Ports hotcore itself listens on: a rule that points there is answered with 508 (B30).
     pub own_ports: Vec<u16>,
     /// Write one record for each request, target `hotcore::access`.
@@ -81,6 +84,14 @@ pub struct Counts {
     pub retries: u64,
     /// Connections ended by a bug of ours (B212).
     pub panics: u64,
+    /// TLS handshakes done since the start.
+    pub handshakes: u64,
+    /// Of these, the ones that resumed a session.
+    pub resumed: u64,
+    /// TLS handshakes refused for their name or protocol (B169).
+    pub refused_handshakes: u64,
+    /// TLS handshakes broken off otherwise.
+    pub failed_handshakes: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +109,7 @@ pub struct Workers {
     running: usize,
     seats: Arc<[Seat]>,
     totals: Arc<ProxyTotals>,
+    tls: Arc<tls::Totals>,
 }
 
 /// What others may know of a worker.
@@ -107,7 +119,9 @@ struct Seat {
     connections: AtomicUsize,
 }
 
-type Inbox = mpsc::UnboundedSender<(StdTcpStream, SocketAddr)>;
+/// A connection on its way to another worker.
+type Passed = (StdTcpStream, SocketAddr, Door);
+type Inbox = mpsc::UnboundedSender<Passed>;
 
 impl Workers {
     /// Starts the threads; none accepts yet.
@@ -121,9 +135,12 @@ impl Workers {
         let inboxes: Arc<[Inbox]> = inboxes.into();
         let connections_max = config.connections_max.unwrap_or_else(connections_max);
         for index in (0..count).rev() {
-            let mut own = Vec::with_capacity(listeners.http.len());
+            let mut own = Vec::with_capacity(listeners.http.len() + listeners.https.len());
             for listener in &listeners.http {
-                own.push(listener.try_clone()?);
+                own.push((listener.try_clone()?, Door::Http));
+            }
+            for listener in listeners.https.iter().filter(|_| config.tls.is_some()) {
+                own.push((listener.try_clone()?, Door::Https));
             }
             let Some(mail) = mail.pop() else { break };
             let worker = Worker {
@@ -131,6 +148,7 @@ impl Workers {
                 listeners: own,
                 proxy: ProxyConfig {
                     table: config.table.clone(),
+                    tls: config.tls.clone(),
                     own_ports: config.own_ports.clone(),
                     access_log: config.access_log,
                     patience: config.patience,
@@ -150,7 +168,8 @@ impl Workers {
                 notice.result = worker.run();
             })?;
         }
-        Ok(Self { phase, ends, running: count, seats, totals })
+        let tls = config.tls.as_ref().map(tls::FrontConfig::totals).unwrap_or_default();
+        Ok(Self { phase, ends, running: count, seats, totals, tls })
     }
 
     /// From now on connections are accepted.
@@ -194,6 +213,10 @@ impl Workers {
             requests: self.totals.requests.load(Ordering::Relaxed),
             retries: self.totals.retries.load(Ordering::Relaxed),
             panics: self.totals.panics.load(Ordering::Relaxed),
+            handshakes: self.tls.handshakes.load(Ordering::Relaxed),
+            resumed: self.tls.resumed.load(Ordering::Relaxed),
+            refused_handshakes: self.tls.refused.load(Ordering::Relaxed),
+            failed_handshakes: self.tls.failed.load(Ordering::Relaxed),
         }
     }
 }
@@ -212,13 +235,13 @@ impl Drop for Notice {
 
 struct Worker {
     index: usize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Door)>,
     proxy: ProxyConfig,
     phases: watch::Receiver<Phase>,
     seats: Arc<[Seat]>,
     totals: Arc<ProxyTotals>,
     inboxes: Arc<[Inbox]>,
-    mail: mpsc::UnboundedReceiver<(StdTcpStream, SocketAddr)>,
+    mail: mpsc::UnboundedReceiver<Passed>,
     connections_max: usize,
 }
 
@@ -254,9 +277,9 @@ impl Worker {
             Some(drain) => drain,
             None => {
                 let mut accepting = tokio::task::JoinSet::new();
-                for listener in listeners {
+                for (listener, door) in listeners {
                     let listener = TokioListener::from_std(listener)?;
-                    accepting.spawn_local(accept(listener, proxy.clone(), place.clone()));
+                    accepting.spawn_local(accept(listener, door, proxy.clone(), place.clone()));
                 }
                 loop {
                     tokio::select! {
@@ -268,9 +291,9 @@ impl Worker {
                                 break drain;
                             }
                         }
-                        Some((stream, peer)) = mail.recv() => {
+                        Some((stream, peer, door)) = mail.recv() => {
                             if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                                proxy.serve(stream, peer);
+                                proxy.serve(stream, peer, door);
                             }
                             place.note(proxy.connections() + mail.len());
                         }
@@ -291,9 +314,9 @@ impl Worker {
         };
         // What another worker has just passed on was accepted and must be answered.
         mail.close();
-        while let Some((stream, peer)) = mail.recv().await {
+        while let Some((stream, peer, door)) = mail.recv().await {
             if let Ok(stream) = tokio::net::TcpStream::from_std(stream) {
-                proxy.serve(stream, peer);
+                proxy.serve(stream, peer, door);
             }
         }
         let mut limits = drain;
@@ -358,13 +381,13 @@ async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>, every: Duration) {
 }
 
 /// Accepts until an error that cannot pass: that error (B155).
-async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
+async fn accept(listener: TokioListener, door: Door, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
     loop {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     make_room(&proxy, &place).await;
-                    admit(stream, peer, &proxy, &place);
+                    admit(stream, peer, door, &proxy, &place);
                 }
                 Err(error) => match classify(&error) {
                     AcceptError::Passing => {}
@@ -393,7 +416,7 @@ async fn make_room(proxy: &Proxy, place: &Place) {
     }
 }
 
-fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
+fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, door: Door, proxy: &Rc<Proxy>, place: &Place) {
     let own = proxy.connections();
     place.note(own);
     if let Some(other) = place.emptier(own)
@@ -409,15 +432,15 @@ fn admit(stream: tokio::net::TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, pla
             seat.connections.fetch_add(1, Ordering::Relaxed);
         }
         // A worker that drains this very moment takes no more.
-        if let Err(mpsc::error::SendError((stream, peer))) = inbox.send((stream, peer))
+        if let Err(mpsc::error::SendError((stream, peer, door))) = inbox.send((stream, peer, door))
             && let Ok(stream) = tokio::net::TcpStream::from_std(stream)
         {
-            proxy.serve(stream, peer);
+            proxy.serve(stream, peer, door);
         }
         return;
     }
     place.note(own + 1);
-    proxy.serve(stream, peer);
+    proxy.serve(stream, peer, door);
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -72,6 +72,7 @@ fn a_panic_ends_one_connection_and_is_counted() {
     rules.insert(Domain::parse(NAME).unwrap(), Port::new(bad.port).unwrap());
     let totals = Arc::new(ProxyTotals::new());
     let config = ProxyConfig {
+        tls: None,
         table: rules.table(),
         own_ports: Vec::new(),
         access_log: false,
@@ -88,7 +89,7 @@ fn a_panic_ends_one_connection_and_is_counted() {
         spawn_local(async move {
             loop {
                 let (stream, peer) = listener.accept().await?;
-                proxy.serve(stream, peer);
+                proxy.serve(stream, peer, hotcore::proxy::Door::Http);
             }
             #[expect(unreachable_code, reason = "it says what the loop may fail with")]
             io::Result::Ok(())
