@@ -279,8 +279,9 @@ pub const CERTIFICATE_SHARDS: usize = 4096;
 pub const CERTIFICATES_ASKED_MAX: usize = 256;
 /// A key of session tickets seals for this long and then opens for as long again (B170).
 pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
-/// Tickets sent after a TLS 1.3 handshake.
-pub const TICKETS_PER_HANDSHAKE: usize = 1;
+/// Tickets sent after a TLS 1.3 handshake. Each is good for one connection, and browsers open several to a site at once. The second
+/// costs 171 bytes, and less than the noise of a measurement (2,000 handshakes: 98 µs of the server with either number).
+pub const TICKETS_PER_HANDSHAKE: usize = 2;
 
 const _: () = assert!(CERTIFICATE_SHARDS.is_power_of_two());
 const _: () = assert!(2 * TICKET_KEY_LIFE.as_secs() <= 7 * 24 * 3600, "no ticket lives longer (RFC 8446, 4.6.1)");

@@ -34,8 +34,8 @@ packages() {
         echo "no apt-get: install by hand what the tests ask for"
         return
     fi
-    local wanted=(build-essential ca-certificates curl golang-go iproute2 mount pebble php-cli procps python3 python3-websockets ruby
-        shellcheck strace util-linux)
+    local wanted=(build-essential ca-certificates curl golang-go iproute2 mount openssl pebble php-cli procps python3
+        python3-websockets ruby shellcheck strace util-linux)
     # A Node.js from elsewhere stays as it is.
     command -v node >/dev/null || wanted+=(nodejs)
     wanted+=(node-ws)

@@ -3,32 +3,37 @@
 //! The state is shared by the guard (which reads), the exchange (which answers) and the sweep (which keeps the time limits),
 //! all on one worker. Never here: a timer per request, a rule about header fields.
 
+mod stream;
+
 use std::{
-    cell::{Cell, RefCell},
-    io,
+    cell::{Cell, OnceCell, RefCell},
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{Interest, ReadBuf},
     net::TcpStream,
 };
 
+pub(crate) use self::stream::ConnStream;
 use super::{head::Head, pages::Problem, patience::Patience, progress::Progress};
-use crate::limits::{FRESH_GRACE, HEAD_READ_BYTES};
+use crate::{
+    domain::Domain,
+    limits::{FRESH_GRACE, HEAD_READ_BYTES},
+};
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Accepted; nothing has arrived.
     Fresh,
+    /// A TLS handshake is under way; it has a deadline of its own (B129).
+    Handshake,
     /// Part of a request head has arrived.
     Head,
     /// A request is being answered.
@@ -42,6 +47,8 @@ enum Phase {
 pub(crate) struct Conn {
     stream: TcpStream,
     peer: IpAddr,
+    /// The name that the certificate of this connection is for; plain HTTP has none.
+    secured_for: OnceCell<Domain>,
     phase: Cell<Phase>,
     /// When the phase began; coarse.
     since: Cell<Instant>,
@@ -82,6 +89,7 @@ impl Conn {
             stream,
             // On a dual-stack socket IPv4 peers arrive as ::ffff:a.b.c.d (B82).
             peer: peer.ip().to_canonical(),
+            secured_for: OnceCell::new(),
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(now),
             task: RefCell::new(None),
@@ -125,6 +133,40 @@ impl Conn {
         if let Some(task) = self.task.borrow().as_ref() {
             task.wake_by_ref();
         }
+    }
+
+    // ---- the handshake ----
+
+    /// The first bytes of the client, up to the length of `space`, which stay in the socket; `None` when the connection is to end
+    /// or has ended before the first.
+    pub(crate) fn poll_first_bytes<'a>(&self, cx: &mut Context<'_>, space: &'a mut [u8]) -> Poll<Option<&'a [u8]>> {
+        let mut buf = ReadBuf::new(space);
+        match self.stream.poll_peek(cx, &mut buf) {
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(_) => return Poll::Ready(None),
+            Poll::Pending if self.closing.get() => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
+        }
+        let bytes = buf.filled().len();
+        Poll::Ready(space.get(..bytes))
+    }
+
+    /// The first byte of a handshake has arrived.
+    pub(crate) fn handshake_begins(&self, now: Instant) {
+        // Reads go to space that is cleared already, whatever is to come.
+        self.read_max.set(usize::MAX);
+        self.enter(Phase::Handshake, now);
+    }
+
+    /// The handshake is done: what comes now is as on a connection just accepted.
+    pub(crate) fn handshake_ends(&self, domain: Domain, now: Instant) {
+        let _ = self.secured_for.set(domain);
+        self.enter(Phase::Fresh, now);
+    }
+
+    /// The name that the certificate of this connection is for (B67); `None`: plain HTTP.
+    pub(crate) fn secured_for(&self) -> Option<&Domain> {
+        self.secured_for.get()
     }
 
     // ---- the course of a request ----
@@ -171,7 +213,10 @@ impl Conn {
     /// What comes next is of this size at most, or larger and worth several reads: space is cleared before each read, so it is not
     /// offered where little is to come.
     pub(crate) fn read_up_to(&self, bytes: usize) {
-        self.read_max.set(bytes);
+        // Behind TLS what is read is not what is to come, and its space is cleared once.
+        if self.secured_for.get().is_none() {
+            self.read_max.set(bytes);
+        }
     }
 
     /// Whether hotcore now waits for bytes of the request body; only then does the client's clock run (B136, B142).
@@ -216,7 +261,7 @@ impl Conn {
     /// The answer is complete, or given up.
     pub(crate) fn answer_ends(&self, now: Instant) {
         if self.phase.get() == Phase::Answering {
-            self.read_max.set(HEAD_READ_BYTES);
+            self.read_up_to(HEAD_READ_BYTES);
             self.enter(Phase::Idle, now);
             // The guard may hold the next, pipelined head back until now (B53).
             self.wake();
@@ -254,9 +299,10 @@ impl Conn {
     }
 
     /// As [`Conn::close`], but for a connection that was accepted a moment ago: its request is on the way, and a close that
-    /// meets it would be a lost request (B203).
+    /// meets it would be a lost request (B203). So is one whose handshake is under way.
     pub(crate) fn stop(&self, now: Instant) {
-        if self.phase.get() == Phase::Fresh && now.saturating_duration_since(self.since.get()) < FRESH_GRACE {
+        let is_young = now.saturating_duration_since(self.since.get()) < FRESH_GRACE;
+        if self.phase.get() == Phase::Handshake || self.phase.get() == Phase::Fresh && is_young {
             self.last.set(true);
             self.stopping.set(true);
         } else {
@@ -361,115 +407,4 @@ fn count(progress: &Cell<Progress>, bytes: usize) {
     let mut value = progress.get();
     value.add(bytes);
     progress.set(value);
-}
-
-/// Reading and writing on a shared [`Conn`].
-#[derive(Debug, Clone)]
-pub(crate) struct ConnStream(pub(crate) Rc<Conn>);
-
-impl AsyncRead for ConnStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let conn = &*self.0;
-        loop {
-            ready!(conn.stream.poll_read_ready(cx))?;
-            let most = buf.remaining().min(conn.read_max.get());
-            let space = buf.initialize_unfilled_to(most);
-            let mut short = None;
-            let result = conn.stream.try_io(Interest::READABLE, || {
-                let bytes = recv_nonblocking(&conn.stream, space)?;
-                if bytes > 0 && bytes < space.len() {
-                    // The socket is empty now. Saying so here saves the next call that could only learn the same.
-                    short = Some(bytes);
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                Ok(bytes)
-            });
-            let bytes = match (short, result) {
-                (Some(bytes), _) | (None, Ok(bytes)) => bytes,
-                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                (None, Err(error)) => return Poll::Ready(Err(error)),
-            };
-            buf.advance(bytes);
-            if conn.awaiting_body.get() {
-                count(&conn.input, bytes);
-            }
-            return Poll::Ready(Ok(()));
-        }
-    }
-}
-
-fn recv_nonblocking(stream: &TcpStream, space: &mut [u8]) -> io::Result<usize> {
-    recv(stream.as_raw_fd(), space, MsgFlags::empty()).map_err(io::Error::from)
-}
-
-impl ConnStream {
-    fn poll_send(&self, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let conn = &*self.0;
-        loop {
-            let has_waited = conn.writing.get();
-            let polled = conn.stream.poll_write_ready(cx);
-            conn.writing.set(polled.is_pending());
-            let sent = match polled {
-                Poll::Ready(ready) => {
-                    ready?;
-                    match bufs {
-                        [buf] => conn.stream.try_write(buf),
-                        _ => conn.stream.try_write_vectored(bufs),
-                    }
-                }
-                // The kernel asks for bytes only when a third of its buffer is free, which a slow client may need minutes for.
-                // Offered some at every sweep, it shows whether the client takes any (B137).
-                Poll::Pending if conn.retry.take() => match SockRef::from(&conn.stream).send_vectored(bufs) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
-                    sent => sent,
-                },
-                Poll::Pending => return Poll::Pending,
-            };
-            match sent {
-                Ok(bytes) => {
-                    conn.writing.set(false);
-                    if has_waited {
-                        count(&conn.output, bytes);
-                        if !conn.is_answering() {
-                            // The guard may hold the next head, or the end, back until now.
-                            conn.wake();
-                        }
-                    }
-                    return Poll::Ready(Ok(bytes));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl AsyncWrite for ConnStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, &[io::IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_send(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match SockRef::from(&self.0.stream).shutdown(std::net::Shutdown::Write) {
-            // The peer has left already: there is nothing to shut.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
-            result => Poll::Ready(result),
-        }
-    }
 }

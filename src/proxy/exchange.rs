@@ -127,6 +127,10 @@ impl Exchange {
 
     fn route(&self, head: &Head, parts: &request::Parts) -> Result<Arc<Rule>, Problem> {
         let Some(authority) = &head.authority else { return Err(Problem::NoName) };
+        // Before anything is looked up: whether another name has a rule is not this connection's business (B67).
+        if self.conn.secured_for().is_some_and(|own| authority.domain.as_ref() != Some(own)) {
+            return Err(Problem::Misdirected { name: name_as_written(parts) });
+        }
         let Some(domain) = &authority.domain else {
             return Err(Problem::UnknownName { name: name_as_written(parts), domain: None });
         };
@@ -168,7 +172,7 @@ impl Exchange {
             method: &parts.method,
             version: parts.version,
             peer: &self.peer,
-            scheme: Scheme::Http,
+            scheme: if self.conn.secured_for().is_some() { Scheme::Https } else { Scheme::Http },
             host: forward::host(&parts.uri, &parts.headers).unwrap_or(HeaderValue::from_static("")),
             body: match head.framing {
                 Framing::None => Body::None,

@@ -13,8 +13,11 @@ mod body;
 mod connection;
 mod exchange;
 mod guard;
+mod lingering;
 mod patience;
 mod progress;
+mod secure;
+mod stream;
 mod tunnel;
 mod upstream;
 
@@ -46,7 +49,6 @@ use bytes::Bytes;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::AsyncReadExt,
     net::TcpStream,
     sync::Notify,
     task::spawn_local,
@@ -59,18 +61,32 @@ use self::{
     exchange::Exchange,
     forward::Via,
     guard::Guard,
+    lingering::{finish, linger},
+    stream::ClientStream,
     upstream::{Holds, Tunnel, Upstreams},
 };
 use crate::{
-    limits::{LINGER_BYTES_MAX, REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
+    limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
     routes::Table,
+    tls::{Front, FrontConfig},
 };
+
+/// How a client came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Plain HTTP.
+    Http,
+    /// HTTPS: a handshake comes first.
+    Https,
+}
 
 /// What a worker's proxy is made of.
 #[derive(Debug)]
 pub struct ProxyConfig {
     /// The rules.
     pub table: Table,
+    /// The door of HTTPS; `None`: it stays shut.
+    pub tls: Option<FrontConfig>,
     /// Ports hotcore itself listens on (B30).
     pub own_ports: Vec<u16>,
     /// Write one record for each request.
@@ -130,6 +146,7 @@ impl Default for ProxyTotals {
 /// The data plane of one worker.
 pub struct Proxy {
     table: Table,
+    tls: Option<Front>,
     own_ports: HashSet<u16>,
     access_log: bool,
     patience: Patience,
@@ -162,6 +179,7 @@ impl Proxy {
         http1.max_header_size(ABOVE);
         Self {
             table: config.table,
+            tls: config.tls.map(Front::new),
             own_ports: config.own_ports.into_iter().collect(),
             access_log: config.access_log,
             patience: config.patience,
@@ -181,7 +199,7 @@ impl Proxy {
     }
 
     /// Serves a client connection on this thread.
-    pub fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
         // Inherited from the listener where the kernel does so; said for those that were passed in (B19).
         let _ = stream.set_nodelay(true);
         let conn = Rc::new(Conn::new(stream, peer, Instant::now()));
@@ -189,7 +207,7 @@ impl Proxy {
             conn.close_after_answer();
         }
         let seat = Seat::take(self, conn.clone());
-        spawn_local(self.clone().run(conn, seat));
+        spawn_local(self.clone().run(conn, seat, door));
     }
 
     /// Client connections of this worker, tunnels included.
@@ -267,8 +285,21 @@ impl Proxy {
         self.upstreams.clear();
     }
 
-    async fn run(self: Rc<Self>, conn: Rc<Conn>, seat: Seat) {
-        let guard = Guard::new(ConnStream(conn.clone()), conn.clone());
+    async fn run(self: Rc<Self>, conn: Rc<Conn>, seat: Seat, door: Door) {
+        let stream = match (door, &self.tls) {
+            (Door::Http, _) => ClientStream::Plain(ConnStream(conn.clone())),
+            (Door::Https, Some(front)) => {
+                // In a box of its own: what a handshake needs is given back when it is over.
+                let mut handshake = Box::pin(self.secure(front, &conn));
+                match self.drive(&conn, &mut handshake).await {
+                    // The place where a connection whose protocol is HTTP/2 takes another way.
+                    Some(Some(stream)) => ClientStream::Secure(stream),
+                    Some(None) | None => return,
+                }
+            }
+            (Door::Https, None) => return,
+        };
+        let guard = Guard::new(stream, conn.clone());
         let exchange = Rc::new(Exchange::new(self.clone(), conn.clone()));
         let answering = exchange.clone();
         let service = service_fn(move |request| {
@@ -291,10 +322,15 @@ impl Proxy {
             Ok(()) if guard.may_have_unread_input() => {
                 // It is no idle connection any more, that could make room for another.
                 conn.close();
-                let mut lingering = pin!(linger(guard, self.patience.linger));
+                conn.read_up_to(TUNNEL_BUFFER_BYTES);
+                let mut lingering = pin!(linger(guard.into_parts().0, self.patience.linger));
                 self.drive(&conn, &mut lingering).await;
             }
-            Ok(()) => {}
+            Ok(()) => {
+                let mut finishing = pin!(finish(guard.into_parts().0, self.patience.linger));
+                self.drive(&conn, &mut finishing).await;
+            }
+            // No close_notify: what the client has may not be all (B100).
             Err(error) => tracing::debug!(client = %conn.peer(), %error, "connection ended"),
         }
     }
@@ -331,14 +367,19 @@ impl Proxy {
         .await
     }
 
-    async fn tunnel(&self, conn: &Conn, seat: Seat, mut client: ConnStream, first: Bytes, tunnel: Tunnel) {
+    async fn tunnel(&self, conn: &Conn, seat: Seat, client: ClientStream, first: Bytes, tunnel: Tunnel) {
         let _tunnel = seat.into_tunnel();
         let copy = async {
             let Ok(Some((mut backend, backend_first))) = timeout(UPGRADE_WAIT, tunnel.parts()).await else { return };
             conn.read_up_to(TUNNEL_BUFFER_BYTES);
             tunnel::watch_for_dead_peer(conn.stream());
             tunnel::watch_for_dead_peer(backend.socket());
-            if let Err(error) = tunnel::run(&mut client, first, &mut backend, backend_first).await {
+            let copied = match client {
+                ClientStream::Plain(mut client) => tunnel::run(&mut client, first, &mut backend, backend_first).await,
+                // Here an end without close_notify is an error: nothing else tells what was cut from what was said.
+                ClientStream::Secure(mut client) => tunnel::run(&mut *client, first, &mut backend, backend_first).await,
+            };
+            if let Err(error) = copied {
                 tracing::debug!(client = %conn.peer(), %error, "tunnel ended");
             }
         };
@@ -360,27 +401,6 @@ impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proxy").field("connections", &self.connections()).finish_non_exhaustive()
     }
-}
-
-/// Closing with unread input makes the kernel send RST, which can destroy the answer on its way: end writing, throw away
-/// what still comes for a moment, then close (B98, RFC 9112, 9.6).
-async fn linger(guard: Guard<ConnStream>, time: Duration) {
-    let (mut stream, _) = guard.into_parts();
-    stream.0.read_up_to(TUNNEL_BUFFER_BYTES);
-    let discard = async {
-        if tokio::io::AsyncWriteExt::shutdown(&mut stream).await.is_err() {
-            return;
-        }
-        let mut space = vec![0; TUNNEL_BUFFER_BYTES];
-        let mut discarded = 0;
-        while discarded < LINGER_BYTES_MAX {
-            match stream.read(&mut space).await {
-                Ok(0) | Err(_) => return,
-                Ok(bytes) => discarded += bytes,
-            }
-        }
-    };
-    let _ = timeout(time, discard).await;
 }
 
 /// A connection's place in its worker's list; gone when dropped, also by a panic.

@@ -17,12 +17,12 @@ fn a_connection_is_light() {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let totals = Arc::new(ProxyTotals::new());
         let (table, patience) = (Table::default(), Patience::default());
-        let config = ProxyConfig { table, own_ports: Vec::new(), access_log: false, patience, totals };
+        let config = ProxyConfig { table, tls: None, own_ports: Vec::new(), access_log: false, patience, totals };
         let proxy = Rc::new(Proxy::new(config));
         let peer = listener.local_addr().unwrap();
         let conn = Rc::new(Conn::new(stream, peer, Instant::now()));
         let seat = Seat::take(&proxy, conn.clone());
-        (size_of_val(&proxy.clone().run(conn, seat)), size_of::<Conn>())
+        (size_of_val(&proxy.clone().run(conn, seat, Door::Http)), size_of::<Conn>())
     });
     println!("a connection's task: {task} bytes, its state: {state} bytes");
     assert!(task + state + BUFFER < 40 * 1024 / 2, "room is left for TLS");

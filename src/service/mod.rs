@@ -17,6 +17,7 @@ mod signals;
 pub mod sockets;
 mod status;
 mod supervisor;
+mod ticket_keys;
 pub mod worker;
 
 pub use error::ServiceError;

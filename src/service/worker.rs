@@ -30,8 +30,9 @@ use tokio::{
 
 use crate::{
     limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED},
-    proxy::{Patience, Proxy, ProxyConfig, ProxyTotals},
+    proxy::{Door, Patience, Proxy, ProxyConfig, ProxyTotals},
     routes::Table,
+    tls,
 };
 
 /// What the workers need to start.
@@ -41,6 +42,8 @@ pub struct WorkerConfig {
     pub count: usize,
     /// The rules.
     pub table: Table,
+    /// What handshakes need; `None`: connections to the HTTPS sockets stay in the kernel's queue.
+    pub tls: Option<tls::FrontConfig>,
     /// Ports hotcore itself listens on: a rule that points there is answered with 508 (B30).
     pub own_ports: Vec<u16>,
     /// Write one record for each request, target `hotcore::access`.
@@ -82,6 +85,14 @@ pub struct Counts {
     pub retries: u64,
     /// Connections ended by a bug of ours (B212).
     pub panics: u64,
+    /// TLS handshakes done since the start.
+    pub handshakes: u64,
+    /// Of these, the ones that resumed a session.
+    pub resumed: u64,
+    /// TLS handshakes refused for their name or protocol (B169).
+    pub refused_handshakes: u64,
+    /// TLS handshakes broken off otherwise.
+    pub failed_handshakes: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +110,7 @@ pub struct Workers {
     running: usize,
     seats: Arc<[Seat]>,
     totals: Arc<ProxyTotals>,
+    tls: Arc<tls::Totals>,
 }
 
 /// What others may know of a worker.
@@ -108,7 +120,9 @@ struct Seat {
     connections: AtomicUsize,
 }
 
-type Inbox = mpsc::UnboundedSender<(StdTcpStream, SocketAddr)>;
+/// A connection on its way to another worker.
+type Passed = (StdTcpStream, SocketAddr, Door);
+type Inbox = mpsc::UnboundedSender<Passed>;
 
 impl Workers {
     /// Starts the threads; none accepts yet.
@@ -122,9 +136,12 @@ impl Workers {
         let inboxes: Arc<[Inbox]> = inboxes.into();
         let connections_max = config.connections_max.unwrap_or_else(connections_max);
         for index in (0..count).rev() {
-            let mut own = Vec::with_capacity(listeners.http.len());
+            let mut own = Vec::with_capacity(listeners.http.len() + listeners.https.len());
             for listener in &listeners.http {
-                own.push(listener.try_clone()?);
+                own.push((listener.try_clone()?, Door::Http));
+            }
+            for listener in listeners.https.iter().filter(|_| config.tls.is_some()) {
+                own.push((listener.try_clone()?, Door::Https));
             }
             let Some(mail) = mail.pop() else { break };
             let worker = Worker {
@@ -132,6 +149,7 @@ impl Workers {
                 listeners: own,
                 proxy: ProxyConfig {
                     table: config.table.clone(),
+                    tls: config.tls.clone(),
                     own_ports: config.own_ports.clone(),
                     access_log: config.access_log,
                     patience: config.patience,
@@ -151,7 +169,8 @@ impl Workers {
                 notice.result = worker.run();
             })?;
         }
-        Ok(Self { phase, ends, running: count, seats, totals })
+        let tls = config.tls.as_ref().map(tls::FrontConfig::totals).unwrap_or_default();
+        Ok(Self { phase, ends, running: count, seats, totals, tls })
     }
 
     /// From now on connections are accepted.
@@ -195,6 +214,10 @@ impl Workers {
             requests: self.totals.requests.load(Ordering::Relaxed),
             retries: self.totals.retries.load(Ordering::Relaxed),
             panics: self.totals.panics.load(Ordering::Relaxed),
+            handshakes: self.tls.handshakes.load(Ordering::Relaxed),
+            resumed: self.tls.resumed.load(Ordering::Relaxed),
+            refused_handshakes: self.tls.refused.load(Ordering::Relaxed),
+            failed_handshakes: self.tls.failed.load(Ordering::Relaxed),
         }
     }
 }
@@ -213,13 +236,13 @@ impl Drop for Notice {
 
 struct Worker {
     index: usize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Door)>,
     proxy: ProxyConfig,
     phases: watch::Receiver<Phase>,
     seats: Arc<[Seat]>,
     totals: Arc<ProxyTotals>,
     inboxes: Arc<[Inbox]>,
-    mail: mpsc::UnboundedReceiver<(StdTcpStream, SocketAddr)>,
+    mail: mpsc::UnboundedReceiver<Passed>,
     connections_max: usize,
 }
 
@@ -257,9 +280,9 @@ impl Worker {
             Some(drain) => drain,
             None => {
                 let mut accepting = tokio::task::JoinSet::new();
-                for listener in listeners {
+                for (listener, door) in listeners {
                     let listener = TokioListener::from_std(listener)?;
-                    accepting.spawn_local(accept(listener, proxy.clone(), place.clone()));
+                    accepting.spawn_local(accept(listener, door, proxy.clone(), place.clone()));
                 }
                 loop {
                     tokio::select! {
@@ -271,9 +294,9 @@ impl Worker {
                                 break drain;
                             }
                         }
-                        Some((stream, peer)) = mail.recv() => {
+                        Some((stream, peer, door)) = mail.recv() => {
                             if let Ok(stream) = TcpStream::from_std(stream) {
-                                proxy.serve(stream, peer);
+                                proxy.serve(stream, peer, door);
                             }
                             place.note(proxy.connections() + mail.len());
                         }
@@ -293,13 +316,13 @@ impl Worker {
             }
         };
         // What was accepted must be answered: what waits for room, and what another worker has just passed on.
-        for (stream, peer) in place.waiting.take() {
-            proxy.serve(stream, peer);
+        for (stream, peer, door) in place.waiting.take() {
+            proxy.serve(stream, peer, door);
         }
         mail.close();
-        while let Some((stream, peer)) = mail.recv().await {
+        while let Some((stream, peer, door)) = mail.recv().await {
             if let Ok(stream) = TcpStream::from_std(stream) {
-                proxy.serve(stream, peer);
+                proxy.serve(stream, peer, door);
             }
         }
         let mut limits = drain;
@@ -326,7 +349,7 @@ struct Place {
     inboxes: Arc<[Inbox]>,
     connections_max: usize,
     /// Connections that were accepted and wait for room; one for each listener at most.
-    waiting: RefCell<VecDeque<(TcpStream, SocketAddr)>>,
+    waiting: RefCell<VecDeque<(TcpStream, SocketAddr, Door)>>,
     stopped: Cell<bool>,
 }
 
@@ -366,17 +389,17 @@ async fn sweep(proxy: Rc<Proxy>, place: Rc<Place>, every: Duration) {
 }
 
 /// Accepts until an error that cannot pass: that error (B155).
-async fn accept(listener: TokioListener, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
+async fn accept(listener: TokioListener, door: Door, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
     loop {
         for _ in 0..ACCEPTS_PER_TURN {
             match listener.accept().await {
-                Ok(accepted) => {
+                Ok((stream, peer)) => {
                     // Kept where a drain finds it: this task ends as soon as that begins.
-                    place.waiting.borrow_mut().push_back(accepted);
+                    place.waiting.borrow_mut().push_back((stream, peer, door));
                     make_room(&proxy, &place).await;
                     let first = place.waiting.borrow_mut().pop_front();
-                    if let Some((stream, peer)) = first {
-                        admit(stream, peer, &proxy, &place);
+                    if let Some((stream, peer, door)) = first {
+                        admit(stream, peer, door, &proxy, &place);
                     }
                 }
                 Err(error) => match classify(&error) {
@@ -406,7 +429,7 @@ async fn make_room(proxy: &Proxy, place: &Place) {
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) {
+fn admit(stream: TcpStream, peer: SocketAddr, door: Door, proxy: &Rc<Proxy>, place: &Place) {
     let own = proxy.connections();
     place.note(own);
     if let Some(other) = place.emptier(own)
@@ -422,15 +445,15 @@ fn admit(stream: TcpStream, peer: SocketAddr, proxy: &Rc<Proxy>, place: &Place) 
             seat.connections.fetch_add(1, Ordering::Relaxed);
         }
         // A worker that drains this very moment takes no more.
-        if let Err(mpsc::error::SendError((stream, peer))) = inbox.send((stream, peer))
+        if let Err(mpsc::error::SendError((stream, peer, door))) = inbox.send((stream, peer, door))
             && let Ok(stream) = TcpStream::from_std(stream)
         {
-            proxy.serve(stream, peer);
+            proxy.serve(stream, peer, door);
         }
         return;
     }
     place.note(own + 1);
-    proxy.serve(stream, peer);
+    proxy.serve(stream, peer, door);
 }
 
 #[derive(Debug, PartialEq, Eq)]

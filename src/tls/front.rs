@@ -216,7 +216,7 @@ impl Front {
         };
         let domain = match wish {
             Ok(Wish::Challenge(domain)) if self.config.certificates.challenge(&domain).is_some() => {
-                return self.challenge(start, deadline).await;
+                return Box::pin(self.challenge(start, deadline)).await;
             }
             Ok(Wish::Challenge(_)) => return refuse(start.io, Refusal::UnrecognizedName, deadline).await,
             Err(refusal) => return refuse(start.io, refusal, deadline).await,
@@ -228,7 +228,8 @@ impl Front {
             return refuse(start.io, Refusal::UnrecognizedName, deadline).await;
         }
         deadline += waits.elapsed();
-        let stream = within(deadline, self.compute(start, &self.config.site)).await.map_err(Ending::Failed)?;
+        let stream =
+            within(deadline, Box::pin(self.compute(start, &self.config.site))).await.map_err(Ending::Failed)?;
         Ok(Secured { stream: Box::new(stream), domain })
     }
 

@@ -53,6 +53,7 @@ impl Front {
         let mut config = WorkerConfig {
             count: 1,
             table: rules.table(),
+            tls: None,
             own_ports: vec![address.port()],
             access_log: false,
             patience: Patience::default(),

@@ -148,7 +148,7 @@ fn pipelined_requests_split_anywhere_are_all_answered() {
 
 /// The number that a failed run prints; `HOTCORE_SEED` repeats it.
 #[expect(clippy::disallowed_methods, clippy::disallowed_macros, reason = "a test is its own edge")]
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed =
         std::env::var("HOTCORE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     println!("HOTCORE_SEED={seed}");

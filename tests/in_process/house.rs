@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("domain", &["limits"]),
     ("routes", &["domain", "limits"]),
-    ("proxy", &["routes", "domain", "limits"]),
+    ("proxy", &["tls", "routes", "domain", "limits"]),
     ("tls", &["routes", "domain", "limits"]),
     ("control", &["routes", "domain", "limits"]),
     ("certs", &["routes", "domain", "limits"]),

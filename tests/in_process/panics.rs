@@ -131,6 +131,7 @@ fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &Prox
     rules.insert(Domain::parse(NAME).unwrap(), Port::new(bad.port).unwrap());
     let totals = Arc::new(ProxyTotals::new());
     let config = ProxyConfig {
+        tls: None,
         table: rules.table(),
         own_ports: Vec::new(),
         access_log: false,
@@ -147,7 +148,7 @@ fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &Prox
         spawn_local(async move {
             loop {
                 let (stream, peer) = listener.accept().await?;
-                proxy.serve(stream, peer);
+                proxy.serve(stream, peer, hotcore::proxy::Door::Http);
             }
             #[expect(unreachable_code, reason = "it says what the loop may fail with")]
             io::Result::Ok(())

@@ -12,6 +12,7 @@ mod commands;
 mod crashes;
 mod deploys;
 mod disk;
+mod https;
 mod issuing;
 mod local;
 mod rig;

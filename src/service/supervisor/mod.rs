@@ -28,6 +28,7 @@ use super::{
     notify::{Notifier, Watchdog},
     sockets::Sockets,
     status::Status,
+    ticket_keys::TicketKeys,
     worker::{Drain, Workers},
 };
 use crate::{
@@ -45,6 +46,7 @@ pub struct Supervisor {
     disk: Disk,
     sockets: Sockets,
     workers: Workers,
+    ticket_keys: TicketKeys,
     pen: Pen,
     lock: Option<Lock>,
     doorway: Option<Doorway>,
@@ -128,6 +130,10 @@ impl Supervisor {
     fn beat(&mut self, now: Instant) {
         self.turns += 1;
         self.before.retain(is_open);
+        // Who passes the pen on leaves the file to the next.
+        if matches!(self.pen, Pen::Ours(_)) {
+            self.ticket_keys.beat();
+        }
         self.status.update(self.workers.counts(), self.before.len());
         let mut beats = self.workers.heartbeats();
         beats.push(match &self.pen {

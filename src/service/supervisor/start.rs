@@ -1,6 +1,7 @@
 //! From values to a running service: rules, workers, control loop, in this order.
 
 use std::{
+    io,
     num::NonZero,
     path::Path,
     sync::Arc,
@@ -27,8 +28,10 @@ use crate::{
         notify::{Notifier, Watchdog},
         sockets::{Kind, Sockets},
         status::Status,
+        ticket_keys::TicketKeys,
         worker::{Listeners, WorkerConfig, Workers},
     },
+    tls::{FrontConfig, Keyring, Patience as HandshakePatience},
 };
 
 /// What the service is made of.
@@ -61,7 +64,8 @@ impl Supervisor {
         let Start { settings, disk, claim, sockets, notifier, watchdog, log, is_managed, handover_wait } = start;
         let folder = settings.state.clone();
         let count = worker_count(settings.workers);
-        let workers = |table| start_workers(&settings, &sockets, count, table);
+        let ticket_keys = TicketKeys::new(disk.clone()).map_err(tls)?;
+        let workers = |table| start_workers(&settings, &sockets, count, table, &ticket_keys);
         let (lock, journal, writer, recovery, workers, before) = match claim {
             Claim::Alone(lock) => {
                 let (journal, writer, recovery) = Journal::open(disk.clone()).map_err(rules)?;
@@ -94,6 +98,7 @@ impl Supervisor {
                 (lock, journal, writer, recovery, workers, before)
             }
         };
+        ticket_keys.open();
         workers.accept();
         report(&recovery);
         let status = Status::new(&sockets, folder.clone(), log, count, &writer, recovery.problems);
@@ -113,6 +118,7 @@ impl Supervisor {
             disk,
             sockets,
             workers,
+            ticket_keys,
             pen: Pen::Ours(control),
             lock: Some(lock),
             doorway,
@@ -143,12 +149,22 @@ impl Supervisor {
     }
 }
 
-fn start_workers(settings: &Settings, sockets: &Sockets, count: usize, table: Table) -> Result<Workers, ServiceError> {
+fn start_workers(
+    settings: &Settings,
+    sockets: &Sockets,
+    count: usize,
+    table: Table,
+    ticket_keys: &TicketKeys,
+) -> Result<Workers, ServiceError> {
     let failed = |source| ServiceError::Start { what: "the workers", source };
     let Sockets { http, https, .. } = sockets.try_clone().map_err(failed)?;
+    // Nobody issues certificates yet: every handshake is refused. The keyring is for whoever will.
+    let certificates = Keyring::new().certificates();
+    let front = FrontConfig::new(table.clone(), certificates, ticket_keys.tickets(), HandshakePatience::default());
     let config = WorkerConfig {
         count,
         table,
+        tls: Some(front.map_err(tls)?),
         own_ports: sockets.own_ports(),
         access_log: settings.access_log,
         patience: Patience::default(),
@@ -171,6 +187,10 @@ fn take_lock(folder: &Path) -> Result<Lock, ServiceError> {
             Err(error) => return Err(ServiceError::Lock(error)),
         }
     }
+}
+
+fn tls(error: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
+    ServiceError::Start { what: "TLS", source: io::Error::other(error) }
 }
 
 fn rules(error: impl std::fmt::Display) -> ServiceError {
