@@ -277,6 +277,8 @@ pub const HANDSHAKES_COMPUTING_MAX: usize = 4;
 pub const CERTIFICATE_SHARDS: usize = 4096;
 /// Names that were asked for in vain and wait to be heard of; beyond it they are left out.
 pub const CERTIFICATES_ASKED_MAX: usize = 256;
+/// Names that a person wants tried now and that wait for it; beyond it the wish is refused.
+pub const CERTIFICATE_WISHES_MAX: usize = 256;
 /// A key of session tickets seals for this long and then opens for as long again (B170).
 pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Tickets sent after a TLS 1.3 handshake. Each is good for one connection, and browsers open several to a site at once. The second

@@ -8,9 +8,11 @@ pub mod lock;
 pub mod rule;
 pub mod storage;
 pub mod table;
+pub mod touched;
 
 pub use journal::{Change, Commit, Journal, Loaded, OpenError, Recovery, SaveError};
 pub use lock::{Lock, LockError};
 pub use rule::{Port, Rule};
 pub use storage::Disk;
 pub use table::{Table, TableWriter};
+pub use touched::Touched;

@@ -41,13 +41,18 @@ type Shard = HashMap<Domain, Entry>;
 pub(super) struct Entry {
     pub(super) certificate: Option<Arc<CertifiedKey>>,
     pub(super) challenge: Option<Arc<CertifiedKey>>,
+    /// For the same purpose on the plain port: token and key authorisation (RFC 8555, 8.3).
+    pub(super) http_challenge: Option<(Box<str>, Arc<str>)>,
+    /// Plain HTTP is answered with the way to https alone (B164).
+    pub(super) is_https_only: bool,
     /// Ends when the order does: its other end is dropped then.
     pub(super) order: Option<watch::Receiver<()>>,
 }
 
 impl Entry {
     fn is_empty(&self) -> bool {
-        self.certificate.is_none() && self.challenge.is_none() && self.order.is_none()
+        let has_challenge = self.challenge.is_some() || self.http_challenge.is_some();
+        self.certificate.is_none() && !has_challenge && self.order.is_none() && !self.is_https_only
     }
 }
 
@@ -69,6 +74,26 @@ impl Certificates {
         self.look(domain, |entry| entry.challenge.clone())
     }
 
+    /// What to answer on the plain port to a certificate authority that shows this token for this name (B167), while an order of
+    /// ours waits for that. Secret until then: for nobody who does not show the token.
+    pub fn http_answer(&self, domain: &Domain, token: &str) -> Option<Arc<str>> {
+        self.look(domain, |entry| {
+            let (known, answer) = entry.http_challenge.as_ref()?;
+            (**known == *token).then(|| Arc::clone(answer))
+        })
+    }
+
+    /// Whether plain HTTP for this name is answered with the way to https alone (B164).
+    pub fn is_https_only(&self, domain: &Domain) -> bool {
+        self.look(domain, |entry| entry.is_https_only.then_some(())).is_some()
+    }
+
+    /// Tells whoever issues certificates that somebody wants this name now. Beyond the limit it is lost: its client will come
+    /// again.
+    pub fn ask(&self, domain: &Domain) {
+        let _ = self.0.asked.try_send(domain.clone());
+    }
+
     /// The certificate, for which it waits as long as an order for the name is in flight (B130): the caller sets the limit. `None` at
     /// once where there is neither; then whoever issues certificates hears that the name was asked for.
     pub async fn wait(&self, domain: &Domain) -> Option<Arc<CertifiedKey>> {
@@ -80,8 +105,7 @@ impl Certificates {
                 return certificate;
             }
             if !std::mem::replace(&mut is_told, true) {
-                // Beyond the limit others are ahead of it, and its client will come again.
-                let _ = self.0.asked.try_send(domain.clone());
+                self.ask(domain);
             }
             // Changed or closed: in either case it is time to look again, and an order that has ended is no longer there.
             let _ = order?.changed().await;

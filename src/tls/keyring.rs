@@ -65,9 +65,22 @@ impl Keyring {
         self.certificates.change(domain, |entry| entry.challenge = Some(certificate));
     }
 
-    /// It may not any more.
+    /// The same on the plain port: who shows the token gets this answer (B167).
+    pub fn begin_http_challenge(&mut self, domain: &Domain, token: &str, answer: &str) {
+        self.certificates.change(domain, |entry| entry.http_challenge = Some((token.into(), answer.into())));
+    }
+
+    /// It may not any more, on either port.
     pub fn end_challenge(&mut self, domain: &Domain) {
-        self.certificates.change(domain, |entry| entry.challenge = None);
+        self.certificates.change(domain, |entry| {
+            entry.challenge = None;
+            entry.http_challenge = None;
+        });
+    }
+
+    /// Whether plain HTTP for this name is answered with the way to https alone, whatever becomes of its certificate (B164).
+    pub fn set_https_only(&mut self, domain: &Domain, is_https_only: bool) {
+        self.certificates.change(domain, |entry| entry.is_https_only = is_https_only);
     }
 
     /// An order for this name is in flight: as long as it has no certificate, its handshakes wait (B130, B163).
@@ -162,6 +175,25 @@ mod tests {
         keyring.end_challenge(&domain("a.test"));
         assert!(certificates.challenge(&domain("a.test")).is_none());
         assert!(certificates.find(&domain("a.test")).is_some());
+    }
+
+    /// B164, B167.
+    #[test]
+    fn the_plain_port_learns_what_to_answer_and_where_to_send() {
+        let mut keyring = Keyring::new();
+        let certificates = keyring.certificates();
+        let (a, b) = (domain("a.test"), domain("b.test"));
+        keyring.begin_http_challenge(&a, "token", "token.thumbprint");
+        assert_eq!(certificates.http_answer(&a, "token").as_deref(), Some("token.thumbprint"));
+        assert_eq!(certificates.http_answer(&a, "Token"), None, "another token");
+        assert_eq!(certificates.http_answer(&b, "token"), None, "another name");
+        keyring.end_challenge(&a);
+        assert_eq!(certificates.http_answer(&a, "token"), None);
+        keyring.insert(a.clone(), certificate("a.test")).unwrap();
+        assert!(!certificates.is_https_only(&a));
+        keyring.set_https_only(&a, true);
+        keyring.remove(&a);
+        assert!(certificates.is_https_only(&a) && !certificates.is_https_only(&b), "without a certificate as well");
     }
 
     /// B130: across threads, since issuing and serving are never on the same one.

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy", &["tls", "routes", "domain", "limits"]),
     ("tls", &["routes", "domain", "limits"]),
     ("control", &["routes", "domain", "limits"]),
-    ("certs", &["routes", "domain", "limits"]),
+    ("certs", &["tls", "routes", "domain", "limits"]),
     ("service", &["proxy", "tls", "control", "certs", "routes", "domain", "limits"]),
     ("install", &["service", "control::client", "domain", "limits"]),
     ("cli", &["install", "service", "control::client", "control::protocol", "domain", "limits"]),
