@@ -58,6 +58,11 @@ impl Control {
         assert_eq!(self.ask(&format!("add {domain} {port}")), format!("ok {domain} {port}"));
     }
 
+    /// Removes a rule; it is gone when this returns.
+    pub(crate) fn remove(&self, domain: &str) {
+        assert_eq!(self.ask(&format!("remove {domain}")), format!("ok {domain} removed"));
+    }
+
     /// All rules, page by page.
     pub(crate) fn list(&self) -> BTreeMap<String, u16> {
         let mut rules = BTreeMap::new();

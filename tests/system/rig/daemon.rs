@@ -36,6 +36,8 @@ pub(crate) struct Launch {
     http: String,
     https: String,
     control: String,
+    options: Vec<OsString>,
+    hosts: Option<PathBuf>,
 }
 
 impl Launch {
@@ -46,7 +48,27 @@ impl Launch {
             http: "127.0.0.1:0".to_owned(),
             https: format!("{HTTPS_ADDRESS}:0"),
             control: "127.0.0.1:0".to_owned(),
+            options: Vec::new(),
+            hosts: None,
         }
+    }
+
+    /// At these ports of 127.0.0.1.
+    pub(crate) fn at(mut self, http: u16, https: u16) -> Self {
+        (self.http, self.https) = (format!("127.0.0.1:{http}"), format!("127.0.0.1:{https}"));
+        self
+    }
+
+    /// With one more option of `serve`, and its value.
+    pub(crate) fn with(mut self, option: &str, value: impl Into<OsString>) -> Self {
+        self.options.extend([option.into(), value.into()]);
+        self
+    }
+
+    /// With this file in the place of `/etc/hosts`, for this process alone (hosts(5)).
+    pub(crate) fn knowing(mut self, hosts: &Path) -> Self {
+        self.hosts = Some(hosts.to_owned());
+        self
     }
 
     /// The same addresses as a running one: the two cannot both have bound them.
@@ -60,7 +82,7 @@ impl Launch {
     /// Starts it and waits until it answers.
     pub(crate) fn start(self) -> Daemon {
         let mut daemon = Daemon::spawn(&mut self.command(), &self.state);
-        daemon.find_sockets();
+        daemon.find_sockets(&self.https);
         // A command that comes before the rules are loaded waits in the socket, so one question is enough.
         let control = daemon.commands();
         control.send("check");
@@ -72,9 +94,18 @@ impl Launch {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = match &self.hosts {
+            None => Command::new(program()),
+            Some(hosts) => {
+                // Each is replaced by the next, so the process keeps its number.
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+                command.arg(hosts).arg(program());
+                command
+            }
+        };
         command.args(["serve", "--http", &self.http, "--https", &self.https, "--control", &self.control, "--state"]);
-        command.arg(&self.state);
+        command.arg(&self.state).args(&self.options);
         // A test run by a service manager does not hand its own things on.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "STATE_DIRECTORY"]
         {
@@ -135,13 +166,15 @@ impl Daemon {
     }
 
     /// Waits until it has its sockets.
-    fn find_sockets(&mut self) {
+    fn find_sockets(&mut self, https: &str) {
         let pid = self.pid();
+        let https: SocketAddr = https.parse().unwrap();
+        let is_https = |address: &&SocketAddr| **address == https || address.ip() == HTTPS_ADDRESS;
         (self.http, self.https, self.control) = wait_for("the daemon's sockets", PATIENCE, || {
             self.must_run();
             let tcp = sockets(pid, "tcp");
-            let http = tcp.iter().find(|address| address.ip() != HTTPS_ADDRESS).copied()?;
-            let https = tcp.iter().find(|address| address.ip() == HTTPS_ADDRESS).copied();
+            let http = tcp.iter().find(|address| !is_https(address)).copied()?;
+            let https = tcp.iter().find(is_https).copied();
             Some((http, https, sockets(pid, "udp").first().copied()?))
         });
     }

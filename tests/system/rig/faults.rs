@@ -78,6 +78,8 @@ struct Plan {
     requests: Vec<String>,
     /// Bytes of endless answers that were taken.
     endless: usize,
+    /// Orders that have begun and not ended, now and at most.
+    orders: (usize, usize),
     /// The answer to requests for renewal information, and its `Retry-After`; offered in the directory if there is one.
     renewal: Option<(String, u32)>,
 }
@@ -141,6 +143,11 @@ impl Front {
         self.plan.lock().unwrap().requests.clone()
     }
 
+    /// The most orders that were made and had not ended at one time.
+    pub(crate) fn orders_in_flight_max(&self) -> usize {
+        self.plan.lock().unwrap().orders.1
+    }
+
     /// The most bytes that were taken of an endless answer.
     pub(crate) fn endless(&self) -> usize {
         self.plan.lock().unwrap().endless
@@ -192,6 +199,13 @@ impl Relay {
         let renewal = {
             let mut plan = self.plan.lock().unwrap();
             plan.requests.push(format!("{line} {body}"));
+            // Each begins and ends with a request of its own, if nothing goes wrong (RFC 8555, 7.4).
+            if target == "/order-plz" {
+                plan.orders.0 += 1;
+                plan.orders.1 = plan.orders.1.max(plan.orders.0);
+            } else if target.starts_with("/certZ/") {
+                plan.orders.0 = plan.orders.0.saturating_sub(1);
+            }
             plan.renewal.clone()
         };
         if let Some(fault) = self.fault(number) {
@@ -233,7 +247,9 @@ impl Relay {
         let mut directory: serde_json::Value = serde_json::from_str(body).unwrap();
         directory["renewalInfo"] = format!("https://localhost:{}/renewal", self.here.port()).into();
         let body = directory.to_string();
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).into_bytes()
+        let date = text.lines().find(|line| line.to_ascii_lowercase().starts_with("date:")).unwrap_or("Vary: Date");
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\n{date}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}").into_bytes()
     }
 
     fn go_wrong(&self, fault: Fault, mut client: StreamOwned<ServerConnection, TcpStream>) -> io::Result<()> {

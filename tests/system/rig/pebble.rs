@@ -49,7 +49,7 @@ pub(crate) struct Pebble {
     identity: Identity,
     hostility: Hostility,
     challenges: [u16; 2],
-    _reserved: Vec<ReservedPort>,
+    reserved: Vec<ReservedPort>,
 }
 
 impl Pebble {
@@ -63,7 +63,7 @@ impl Pebble {
             identity: Identity::new(),
             hostility,
             challenges: [http, tls],
-            _reserved: reserved,
+            reserved,
         };
         pebble.run();
         pebble
@@ -85,13 +85,19 @@ impl Pebble {
         &self.identity
     }
 
+    /// The root of what it issues, in PEM: another one after each start.
+    pub(crate) fn issuing_root(&self) -> String {
+        let url = format!("https://127.0.0.1:{}/roots/0", self.reserved[1].number);
+        super::succeed(Command::new("curl").args(["--silent", "--show-error", "--fail", "--insecure", &url]))
+    }
+
     /// How often its log says `words`: see [`ACCOUNT_MADE`] and [`ORDER_MADE`].
     pub(crate) fn count(&self, words: &str) -> usize {
         fs::read_to_string(self.folder.path().join("log")).unwrap().matches(words).count()
     }
 
     fn run(&mut self) {
-        let [ca, management, names, names_management] = [0, 1, 2, 3].map(|index| self._reserved[index].number);
+        let [ca, management, names, names_management] = [0, 1, 2, 3].map(|index| self.reserved[index].number);
         let path = |name: &str| self.folder.path().join(name);
         fs::write(path("certificate.pem"), &self.identity.certificate).unwrap();
         fs::write(path("key.pem"), &self.identity.key).unwrap();
@@ -122,7 +128,7 @@ impl Pebble {
             authority.env("PEBBLE_VA_NOSLEEP", "1");
         }
         self.children.push(spawn(&mut authority, &path("log")));
-        for port in [ca, names, names_management] {
+        for port in [ca, management, names, names_management] {
             wait_for("the CA to listen", PATIENCE, || {
                 for child in &mut self.children {
                     if let Some(status) = child.try_wait().unwrap() {

@@ -1,0 +1,320 @@
+//! HTTPS by itself: the real program, a real certificate authority (Pebble), real names.
+
+use std::{
+    collections::HashMap,
+    fs,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::rig::{
+    ACCOUNT_MADE, Answer, Backend, Client, Daemon, Fault, Front, Hostility, Internet, ORDER_MADE, PATIENCE, Trust,
+    Visit, folder, note, run, seeded, succeed, wait_for,
+};
+
+/// How long a certificate may take on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+
+fn wait_until_secure(trust: &Trust, name: &str, patience: Duration) -> Visit {
+    let deadline = Instant::now() + patience;
+    loop {
+        let failed = match trust.visit(name) {
+            Ok(visit) => return visit,
+            Err(cause) => cause,
+        };
+        assert!(Instant::now() < deadline, "no https://{name} after {patience:?}: {failed}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn plain(http: SocketAddr, name: &str) -> Answer {
+    Client::connect(http).and_then(|mut client| client.get(name, "/")).unwrap()
+}
+
+/// The way of the README: one command, and https works. B163, B164, B167, B168.
+#[test]
+fn one_command_makes_https_work() {
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    internet.give_addresses(&["a-app.example"]);
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch(state.path()).start();
+    let begin = Instant::now();
+    succeed(daemon.cli().args(["add", "a-app.example", &app.port.to_string()]));
+    assert_eq!(plain(daemon.http, "a-app.example").status, 200, "before its certificate it is served in clear");
+    let trust = internet.trust();
+    let visit = wait_until_secure(&trust, "a-app.example", SOON);
+    note(&format!("from `hotcore add` to https: {:?}", begin.elapsed()));
+    assert!(visit.answer.starts_with("HTTP/1.1 200") && visit.answer.ends_with("the app"), "{visit:?}");
+    let moved = wait_for("the way to https", PATIENCE, || {
+        Some(plain(daemon.http, "a-app.example")).filter(|answer| answer.status == 308)
+    });
+    assert_eq!(moved.field("location"), Some("https://a-app.example/"));
+    assert_eq!(internet.pebble.count(ACCOUNT_MADE), 1);
+    assert_eq!(internet.pebble.count(ORDER_MADE), 1);
+    let list = succeed(daemon.cli().args(["list", "--json"]));
+    assert!(list.contains("\"valid\""), "{list}");
+}
+
+/// A1 of the goals.
+#[test]
+fn a_hundred_names_in_one_burst_have_certificates_within_a_minute() {
+    burst(Hostility::NONE, 100, SOON, 100);
+}
+
+/// A2 of the goals.
+#[test]
+fn a_hostile_authority_costs_patience_and_no_certificate() {
+    burst(Hostility { nonces_refused: 20, ..Hostility::NONE }, 50, SOON, 60);
+    burst(Hostility::DEFAULT, 30, 2 * SOON, 36);
+}
+
+fn burst(hostility: Hostility, count: usize, patience: Duration, orders_max: usize) {
+    let (internet, state) = (Internet::new(hostility), folder());
+    let front = Front::start(&internet.pebble);
+    let names: Vec<String> = (0..count).map(|number| format!("site-{number}.example")).collect();
+    internet.give_addresses(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch_through(&front, state.path()).start();
+    let begin = Instant::now();
+    let commands = daemon.commands();
+    names.iter().for_each(|name| commands.add(name, app.port));
+    let trust = internet.trust();
+    for name in &names {
+        let left = patience.saturating_sub(begin.elapsed());
+        let visit = wait_until_secure(&trust, name, left);
+        assert!(visit.answer.ends_with("the app"), "{visit:?}");
+    }
+    let took = begin.elapsed();
+    let orders = internet.pebble.count(ORDER_MADE);
+    note(&format!("{count} names in one burst: {took:?}, {orders} orders"));
+    assert!((count..=orders_max).contains(&orders), "{orders} orders for {count} names");
+    assert_eq!(internet.pebble.count(ACCOUNT_MADE), 1);
+    assert!(front.orders_in_flight_max() <= 8, "{} orders in flight", front.orders_in_flight_max());
+}
+
+/// A3 of the goals, in short; HOTCORE_RENEWALS=600 is the long run, in seconds.
+#[test]
+fn certificates_of_a_minute_are_renewed_for_ever() {
+    let (internet, state) = (Internet::new(Hostility { validity: 60, ..Hostility::NONE }), folder());
+    let names: Vec<String> = (0..5).map(|number| format!("site-{number}.example")).collect();
+    internet.give_addresses(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch(state.path()).start();
+    let commands = daemon.commands();
+    names.iter().for_each(|name| commands.add(name, app.port));
+    let trust = internet.trust();
+    names.iter().for_each(|name| _ = wait_until_secure(&trust, name, SOON));
+    let long = Duration::from_secs(renewals_seconds());
+    let (begin, mut visits) = (Instant::now(), 0);
+    let mut serials: HashMap<&str, Vec<String>> = HashMap::new();
+    while begin.elapsed() < long {
+        for name in &names {
+            let visit = trust.visit(name).unwrap_or_else(|cause| panic!("{name} after {:?}: {cause}", begin.elapsed()));
+            assert!(visit.until > now(), "{name} has expired");
+            let known = serials.entry(name).or_default();
+            if known.last() != Some(&visit.serial) {
+                known.push(visit.serial);
+            }
+            visits += 1;
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+    let renewed: Vec<usize> = serials.values().map(|known| known.len() - 1).collect();
+    note(&format!("{visits} handshakes in {long:?}, none failed; renewals: {renewed:?}"));
+    assert!(renewed.iter().all(|count| *count >= 1), "{renewed:?}");
+    assert_eq!(internet.pebble.count(ACCOUNT_MADE), 1);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the length of the long run is given by the environment")]
+fn renewals_seconds() -> u64 {
+    std::env::var("HOTCORE_RENEWALS").ok().and_then(|text| text.parse().ok()).unwrap_or(75)
+}
+
+#[expect(clippy::disallowed_methods, reason = "certificates are compared with the clock of the wall")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// B173, and A6 of the goals: what is held is never ordered again.
+#[test]
+fn restarts_and_removals_cost_no_order() {
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    internet.give_addresses(&["a.example"]);
+    let app = Backend::app("the app", state.path());
+    let mut daemon = internet.launch(state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("a.example", app.port);
+    let first = wait_until_secure(&trust, "a.example", SOON);
+    for round in 0..10 {
+        if round % 2 == 0 {
+            daemon.kill();
+        } else {
+            daemon.signal(Signal::SIGTERM);
+            assert!(daemon.wait(PATIENCE).success());
+        }
+        daemon = internet.launch(state.path()).start();
+        let again = trust.visit("a.example").expect("it serves as soon as it answers");
+        assert_eq!(again.serial, first.serial);
+        assert_eq!(plain(daemon.http, "a.example").status, 308, "B164");
+        daemon.commands().remove("a.example");
+        trust.visit("a.example").unwrap_err();
+        daemon.commands().add("a.example", app.port);
+        assert_eq!(trust.visit("a.example").unwrap().serial, first.serial);
+    }
+    assert_eq!((internet.pebble.count(ACCOUNT_MADE), internet.pebble.count(ORDER_MADE)), (1, 1));
+}
+
+/// A4 and A6 of the goals: killed at random moments of an order, it ends with one account and few orders.
+#[test]
+fn kill_9_while_ordering_makes_no_second_account_and_loses_no_key() {
+    let mut random = seeded("kill_9_while_ordering");
+    let (internet, state) = (Internet::new(Hostility { is_sleepy: true, ..Hostility::NONE }), folder());
+    let names: Vec<String> = (0..4).map(|number| format!("site-{number}.example")).collect();
+    internet.give_addresses(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let app = Backend::app("the app", state.path());
+    let trust = internet.trust();
+    let mut daemon = internet.launch(state.path()).start();
+    let commands = daemon.commands();
+    names.iter().for_each(|name| commands.add(name, app.port));
+    for _ in 0..6 {
+        thread::sleep(Duration::from_millis(random.u64(0..1_500)));
+        daemon.kill();
+        daemon = internet.launch(state.path()).start();
+    }
+    // A try that was cut short counts, so the next one may be a minute or more away; a person need not wait for it.
+    for name in &names {
+        succeed(daemon.cli().args(["retry", name]));
+        wait_until_secure(&trust, name, 2 * SOON);
+    }
+    let orders = internet.pebble.count(ORDER_MADE);
+    note(&format!("4 names, 6 kills: {orders} orders"));
+    assert_eq!(internet.pebble.count(ACCOUNT_MADE), 1);
+    assert!(orders <= 4 * 3, "{orders} orders");
+}
+
+/// A4 of the goals: whatever the authority does, sites are served, and it is tried again.
+#[test]
+fn an_authority_in_trouble_disturbs_no_site() {
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    let front = Front::start(&internet.pebble);
+    internet.give_addresses(&["good.example", "late.example"]);
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch_through(&front, state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("good.example", app.port);
+    wait_until_secure(&trust, "good.example", SOON);
+    let before = daemon.memory_kib("VmRSS");
+    for (position, fault) in [(1, Fault::Hang), (1, Fault::EndlessHead), (2, Fault::Endless), (1, Fault::Internal)] {
+        front.fail_from(position, fault);
+        daemon.commands().add("late.example", app.port);
+        succeed(daemon.cli().args(["retry", "late.example"]));
+        wait_for("a request to the authority", SOON, || (front.requests().len() >= position).then_some(()));
+        for _ in 0..20 {
+            let begin = Instant::now();
+            trust.visit("good.example").unwrap();
+            assert!(begin.elapsed() < Duration::from_secs(2), "{fault:?} slows down others");
+            assert_eq!(plain(daemon.http, "late.example").status, 200, "served in clear, whatever happens");
+        }
+        daemon.commands().remove("late.example");
+    }
+    let after = daemon.memory_kib("VmRSS");
+    note(&format!("resident memory: {before} KiB before, {after} KiB after"));
+    assert!(after < before + 20 * 1024, "{before} KiB before, {after} KiB after");
+}
+
+/// B199: an account that cannot be read is never replaced; what is held serves on.
+#[test]
+fn a_damaged_account_orders_nothing_and_serves_on() {
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    internet.give_addresses(&["a.example", "b.example"]);
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch(state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("a.example", app.port);
+    wait_until_secure(&trust, "a.example", SOON);
+    daemon.kill();
+    let account = find(state.path(), "_account");
+    let mut bytes = fs::read(&account).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&account, &bytes).unwrap();
+    let daemon = internet.launch(state.path()).start();
+    trust.visit("a.example").unwrap();
+    daemon.commands().add("b.example", app.port);
+    let status = wait_for("the problem in status", PATIENCE, || {
+        let status = succeed(&mut daemon.cli());
+        status.contains("account").then_some(status)
+    });
+    note(&format!("what status says of it: {}", status.lines().find(|line| line.contains("account")).unwrap()));
+    assert_eq!(fs::read(&account).unwrap(), bytes, "it is as it was");
+    assert_eq!((internet.pebble.count(ACCOUNT_MADE), internet.pebble.count(ORDER_MADE)), (1, 1));
+    trust.visit("b.example").unwrap_err();
+}
+
+fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
+    let output = succeed(std::process::Command::new("find").arg(folder).args(["-name", name]));
+    output.lines().next().unwrap_or_else(|| panic!("no {name} in {}", folder.display())).into()
+}
+
+/// acme.md 4.5: a name without an address costs no order, and is tried when it has one.
+#[test]
+fn a_name_is_ordered_once_it_has_an_address() {
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch(state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("late.example", app.port);
+    wait_for("its state", PATIENCE, || {
+        let list = succeed(daemon.cli().args(["list", "--json"]));
+        (list.contains("waiting") && list.contains("address")).then_some(())
+    });
+    assert_eq!(internet.pebble.count(ORDER_MADE), 0);
+    internet.give_addresses(&["late.example"]);
+    // It would look by itself within a minute.
+    succeed(daemon.cli().args(["retry", "late.example"]));
+    wait_until_secure(&trust, "late.example", SOON);
+}
+
+/// B163: who comes while the certificate is on its way waits for it.
+#[test]
+fn a_handshake_waits_for_the_first_certificate() {
+    let (internet, state) = (Internet::new(Hostility { is_sleepy: true, ..Hostility::NONE }), folder());
+    internet.give_addresses(&["a.example"]);
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch(state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("a.example", app.port);
+    wait_for("the order", SOON, || (internet.pebble.count(ORDER_MADE) == 1).then_some(()));
+    let begin = Instant::now();
+    let visit = trust.visit("a.example");
+    note(&format!("a handshake during the order took {:?}: {}", begin.elapsed(), visit.is_ok()));
+    visit.unwrap();
+}
+
+/// Invariant 5, B218: nothing secret is readable by others, or in the log.
+#[test]
+fn secrets_are_in_closed_files_and_in_no_log() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    internet.give_addresses(&["a.example"]);
+    let app = Backend::app("the app", state.path());
+    let daemon: Daemon = internet.launch(state.path()).start();
+    daemon.commands().add("a.example", app.port);
+    wait_until_secure(&internet.trust(), "a.example", SOON);
+    let output = succeed(std::process::Command::new("find").arg(state.path().join("certificates")));
+    for path in output.lines() {
+        let metadata = fs::metadata(path).unwrap();
+        let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(metadata.permissions().mode() & 0o777, wanted, "{path}");
+    }
+    let log = daemon.log();
+    assert!(log.contains("a.example"), "{log}");
+    for secret in ["PRIVATE KEY", "eyJ", "key authorization"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+    let check = run(daemon.cli().args(["check", "--certs"]));
+    assert!(check.status.success(), "{check:?}");
+}
