@@ -335,6 +335,17 @@ pub fn redirect(
     response
 }
 
+/// The answer to a certificate authority that shows a token of ours (B167; RFC 8555, 8.3).
+pub fn challenge(key_authorization: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::copy_from_slice(key_authorization.as_bytes()));
+    let length = response.body().len();
+    let headers = response.headers_mut();
+    sign(headers);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
 /// A response of our own with a body.
 fn own(status: StatusCode, kind: Kind, body: String) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));

@@ -19,6 +19,7 @@ mod names;
 mod pages;
 mod panics;
 mod patience;
+mod plain_door;
 mod pooling;
 mod proxy;
 mod recorder;
