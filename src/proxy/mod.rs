@@ -10,6 +10,7 @@
 
 mod access;
 mod body;
+mod clear_text;
 mod connection;
 mod exchange;
 mod guard;

@@ -288,14 +288,33 @@ fn a_hello_in_pieces_is_understood() {
     }
 }
 
-/// B63: in the form that is asked for, and readable although the request was not.
+/// B63: in the form that is asked for, with the address to use, and readable although nothing was read to its end.
 #[test]
 fn clear_text_on_the_port_of_https_is_told_so() {
     let (front, backend) = served();
     let answer = Answer::parse(&front.front.exchange(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"));
     assert_eq!((answer.status, answer.field("connection")), (400, Some("close")));
-    assert!(answer.text().contains("https://"), "{}", answer.text());
+    assert!(answer.text().contains(&format!("https://a.test:{}/", front.front.address.port())), "{}", answer.text());
     assert_eq!(answer.field("server"), Some("hotcore"));
+    let answer = Answer::parse(&front.front.exchange(b"GET / HTTP/1.1\r\nHost: a.test:443\r\n\r\n"));
+    assert!(
+        answer.text().contains("https://a.test/"),
+        "the port that the client thinks it speaks to: {}",
+        answer.text()
+    );
+    // In pieces, with a head longer than what is looked at, and with a beginning alone.
+    let mut client = front.front.connect();
+    for piece in [&b"G"[..], b"ET / HT", b"TP/1.1\r\nHo", b"st: a.test\r", b"\n\r\n"] {
+        client.send(piece);
+        thread::yield_now();
+    }
+    assert!(Answer::parse(&client.read_to_end()).text().contains("https://a.test:"));
+    let long = format!("GET / HTTP/1.1\r\nHost: a.test\r\nx: {}\r\n", "y".repeat(60_000));
+    assert_eq!(Answer::parse(&front.front.exchange(long.as_bytes())).status, 400);
+    let mut client = front.front.connect();
+    client.send(b"GET / HTTP/1.0\r\n");
+    client.finish();
+    assert_eq!(Answer::parse(&client.read_to_end()).status, 400);
     let answer = Answer::parse(&front.front.exchange(b"GET / HTTP/1.1\r\nHost: a.test\r\nAccept: text/html\r\n\r\n"));
     assert_eq!(answer.field("content-type").map(|kind| kind.starts_with("text/html")), Some(true));
     let answer = Answer::parse(&front.front.exchange(b"HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"));
@@ -312,15 +331,40 @@ fn clear_text_on_the_port_of_https_is_told_so() {
     front.front.is_left_alone();
 }
 
+/// B63: what is neither TLS nor HTTP is closed at once, without a word, and counted.
 #[test]
-fn one_byte_that_is_no_handshake_is_enough() {
+fn what_is_no_protocol_of_ours_is_closed_at_once() {
     let front = SecureFront::start();
-    for byte in [0x00, 0x15, 0x17, 0x80, 0xff, b'\r'] {
+    let all: [&[u8]; 9] = [
+        b"\0",
+        b"\x15\x03\x01\0\x02\x01\0",
+        b"\x17",
+        b"\x80\x2e\x01\x03\x01",
+        b"\xff",
+        b"\r",
+        b"SSH-2.0-client 1\r\n",
+        b"EHLO a.test\r\n",
+        b"GET /\r\n",
+    ];
+    for (number, bytes) in all.iter().enumerate() {
         let mut client = front.front.connect();
-        client.send(&[byte]);
-        client.finish();
-        assert_eq!(Answer::parse(&client.read_to_end()).status, 400, "{byte:#x}");
+        client.send(bytes);
+        assert_eq!(client.read_to_end(), b"", "{}", bytes.escape_ascii());
+        eventually("it is counted", || front.front.workers.counts().failed_handshakes == number as u64 + 1);
     }
+}
+
+/// B63, B129: half a request in clear is waited for like half a hello, and no longer.
+#[test]
+fn half_a_request_in_clear_is_cut_off() {
+    let limit = Duration::from_millis(300);
+    let front = SecureFront::start_with(|_| {}, |patience| patience.handshake = limit, fresh_tickets());
+    let start = Instant::now();
+    let mut client = front.front.connect();
+    client.send(b"GET / HTTP/1.1\r\n");
+    client.read_to_end();
+    let lasted = start.elapsed();
+    assert!(lasted >= limit && lasted < limit + Duration::from_secs(3), "{lasted:?}");
 }
 
 /// Invariant 3: whatever a stranger sends instead of a hello ends that connection and nothing else.
