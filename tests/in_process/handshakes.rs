@@ -14,7 +14,7 @@ use rustls::{AlertDescription, NamedGroup, ProtocolVersion, version};
 
 use crate::{
     front::{Answer, Backend, Client, eventually, spawn},
-    secure::{SecureClient, SecureFront, certificate, domain, fresh_tickets},
+    secure::{SecureClient, SecureFront, certificate, domain, fresh_tickets, key_with},
 };
 
 fn served() -> (SecureFront, Backend) {
@@ -214,6 +214,43 @@ fn a_handshake_does_not_wait_for_ever() {
     eventually("it waits", || front.front.workers.counts().connections == 1);
     front.keyring.end_order(&domain("a.test"));
     assert!(waiting.join().unwrap().is_err());
+}
+
+/// B68, B130: the certificate comes, but the rule has gone.
+#[test]
+fn a_rule_that_goes_while_a_handshake_waits_takes_it_along() {
+    let mut front = SecureFront::start();
+    front.front.map("a.test", 1);
+    front.keyring.begin_order(&domain("a.test"));
+    let (address, config) = (front.front.address, Arc::new(front.client_config()));
+    let waiting = spawn(move || SecureClient::connect(address, "a.test", &config).map(|_| ()));
+    eventually("it waits", || front.front.workers.counts().connections == 1);
+    front.front.unmap("a.test");
+    front.certify("a.test");
+    let error = waiting.join().unwrap().unwrap_err();
+    assert!(error.to_string().contains("UnrecognisedName"), "{error}");
+}
+
+/// B171: an error that names the cause is better than a refusal.
+#[test]
+fn an_expired_certificate_is_served_on() {
+    let backend = Backend::fixed("hello");
+    let mut front = SecureFront::start();
+    front.front.map("a.test", backend.port);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut wanted = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    (wanted.not_before, wanted.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2001, 2, 1));
+    let old = key_with(&wanted.self_signed(&key).unwrap(), &key);
+    front.trust(&old);
+    front.keyring.insert(domain("a.test"), old).unwrap();
+    let error = front.try_connect("a.test", &Arc::new(front.client_config())).err().expect("a client that looks");
+    assert!(error.to_string().contains("expired"), "{error}");
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().dangerous();
+    let config = builder.with_custom_certificate_verifier(Arc::new(trusting::Anybody)).with_no_client_auth();
+    let mut client = front.try_connect("a.test", &Arc::new(config)).unwrap();
+    client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.read_answer().text(), "hello");
 }
 
 /// B26, B130: who leaves does not wait.
@@ -446,6 +483,30 @@ fn a_storm_of_handshakes_starves_nobody() {
     eventually("all are counted", || front.front.workers.counts().handshakes == 201);
     drop(established);
     front.front.is_left_alone();
+}
+
+/// Hundreds of hellos that lie there at once, and a worker that takes a few of them at a time.
+#[test]
+fn established_connections_are_answered_while_a_crowd_of_hellos_waits() {
+    const CROWD: usize = 400;
+    let (front, _backend) = served();
+    let mut established = front.connect("a.test");
+    let bytes = hello(&front, "a.test");
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| front.front.connect()).collect();
+    eventually("all are accepted", || front.front.workers.counts().connections == CROWD + 1);
+    crowd.iter_mut().for_each(|client| client.send(&bytes));
+    let is_served = |client: &Client| {
+        client.stream.set_nonblocking(true).unwrap();
+        client.stream.peek(&mut [0]).is_ok()
+    };
+    let (mut answers, mut served) = (0, 0);
+    while served < CROWD {
+        established.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(established.read_answer().text(), "hello");
+        served = crowd.iter().filter(|client| is_served(client)).count();
+        answers += usize::from(served < CROWD);
+    }
+    assert!(answers >= 3, "{answers} answers beside {CROWD} handshakes");
 }
 
 /// B203: a handshake under way is finished and its request answered; who says nothing holds up nothing.

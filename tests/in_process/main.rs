@@ -11,6 +11,7 @@ mod framing;
 mod front;
 mod garbage;
 mod handshakes;
+mod hellos;
 mod holding;
 mod house;
 mod https;

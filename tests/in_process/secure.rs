@@ -224,6 +224,11 @@ pub(crate) fn domain(name: &str) -> Domain {
 /// Self-signed, for this name.
 pub(crate) fn certificate(name: &str) -> Arc<CertifiedKey> {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.key_pair.serialize_der()));
-    Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], any_supported_type(&key).unwrap()))
+    key_with(&made.cert, &made.key_pair)
+}
+
+/// As it is served.
+pub(crate) fn key_with(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> Arc<CertifiedKey> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    Arc::new(CertifiedKey::new(vec![certificate.der().clone()], any_supported_type(&key).unwrap()))
 }
