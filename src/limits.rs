@@ -88,6 +88,10 @@ pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 pub const RELAY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one read takes before a body is expected: most heads, and no more space than that to prepare.
 pub const HEAD_READ_BYTES: usize = 2 * 1024;
+/// A warning that a stranger can cause is given again for the same name after this time (B175).
+pub const REMINDER_EVERY: Duration = Duration::from_secs(3600);
+/// Names that are remembered for it, and so the warnings in that time.
+pub const REMINDERS_MAX: usize = 1024;
 /// Bytes of outside text shown on a page (B159).
 pub const PAGE_QUOTE_BYTES_MAX: usize = 253;
 
@@ -327,6 +331,10 @@ pub const HANDSHAKES_COMPUTING_MAX: usize = 4;
 pub const CERTIFICATE_SHARDS: usize = 4096;
 /// Names that were asked for in vain and wait to be heard of; beyond it they are left out.
 pub const CERTIFICATES_ASKED_MAX: usize = 256;
+/// One worker passes on a name that plain HTTP asks for without a certificate this often ...
+pub const CERTIFICATE_ASK_EVERY: Duration = Duration::from_secs(1);
+/// ... and so many names in that time; the others when their clients come again.
+pub const CERTIFICATES_WANTED_MAX: usize = 64;
 /// Names that a person wants tried now and that wait for it; beyond it the wish is refused.
 pub const CERTIFICATE_WISHES_MAX: usize = 256;
 /// A key of session tickets seals for this long and then opens for as long again (B170).
@@ -335,6 +343,7 @@ pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// costs 171 bytes, and less than the noise of a measurement (2,000 handshakes: 98 µs of the server with either number).
 pub const TICKETS_PER_HANDSHAKE: usize = 2;
 
+const _: () = assert!(CERTIFICATES_WANTED_MAX < CERTIFICATES_ASKED_MAX, "room is left for handshakes");
 const _: () = assert!(CERTIFICATE_SHARDS.is_power_of_two());
 const _: () = assert!(2 * TICKET_KEY_LIFE.as_secs() <= 7 * 24 * 3600, "no ticket lives longer (RFC 8446, 4.6.1)");
 

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use crate::{
-    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED},
+    limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN, DESCRIPTORS_RESERVED, HTTPS_PORT},
     proxy::{Door, Patience, Proxy, ProxyConfig, ProxyTotals},
     routes::Table,
     tls,
@@ -135,6 +135,7 @@ impl Workers {
         let (inboxes, mut mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let inboxes: Arc<[Inbox]> = inboxes.into();
         let connections_max = config.connections_max.unwrap_or_else(connections_max);
+        let https_port = https_port(&listeners.https);
         for index in (0..count).rev() {
             let mut own = Vec::with_capacity(listeners.http.len() + listeners.https.len());
             for listener in &listeners.http {
@@ -150,6 +151,7 @@ impl Workers {
                 proxy: ProxyConfig {
                     table: config.table.clone(),
                     tls: config.tls.clone(),
+                    https_port,
                     own_ports: config.own_ports.clone(),
                     access_log: config.access_log,
                     patience: config.patience,
@@ -487,6 +489,12 @@ fn classify(error: &io::Error) -> AcceptError {
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => AcceptError::Exhausted,
         _ => AcceptError::Fatal,
     }
+}
+
+/// The port of HTTPS that clients are told: the usual one if it is among them (B165).
+fn https_port(listeners: &[TcpListener]) -> Option<u16> {
+    let ports = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.port());
+    ports.reduce(|first, other| if other == HTTPS_PORT { other } else { first })
 }
 
 /// Each request may need a second socket, hence half of what RLIMIT_NOFILE leaves (B154).

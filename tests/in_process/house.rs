@@ -59,6 +59,18 @@ fn only_the_edges_touch_environment_clock_and_exit() {
     assert!(wrong.is_empty(), "no edge, but let off: {wrong:?}");
 }
 
+/// B265: what strangers send in a handshake is never printed by the library that reads it, whatever the log's filter says.
+#[test]
+fn the_library_of_tls_writes_no_log() {
+    let packages = include_str!("../../Cargo.lock").split("[[package]]");
+    let rustls: Vec<_> = packages.filter(|package| package.contains("\nname = \"rustls\"\n")).collect();
+    assert!(!rustls.is_empty());
+    assert!(
+        rustls.iter().all(|package| !package.contains("\"log\"")),
+        "a dependency switched its logging on: {rustls:?}"
+    );
+}
+
 /// The architecture promises that each of its invariants has a test that names it.
 #[test]
 fn each_invariant_is_named_by_a_test() {
