@@ -342,6 +342,8 @@ pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
 pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// The keeper of certificates has this long to rest when the service stops or passes the pen on (B206).
+pub const KEEPER_WAIT: Duration = Duration::from_secs(2);
 /// A second `serve` tries this long to reach the one that holds the state folder (B198).
 pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
 /// A lock that a failed new generation left behind is asked for this often.
@@ -396,6 +398,8 @@ pub const CA_ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const CA_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of a URL that the CA gives or is found at.
 pub const CA_URL_BYTES_MAX: usize = 2_048;
+/// Bytes of the file with the roots that a CA of one's own is trusted by: all roots of the web take some 230,000.
+pub const CA_ROOT_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of a nonce: those of Let's Encrypt have some 45.
 pub const CA_NONCE_BYTES_MAX: usize = 512;
 /// Bytes of a challenge's token: 128 bits at least make 22 (RFC 8555, 8.3); it becomes part of a path.

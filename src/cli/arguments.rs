@@ -191,9 +191,18 @@ pub(super) struct Serve {
     /// The folder for the rules [default: /var/lib/hotcore for root, else ~/.local/state/hotcore]
     #[arg(long, value_name = "DIR", env = "HOTCORE_STATE", hide_env_values = true)]
     pub(super) state: Option<PathBuf>,
-    /// For development: listen on loopback only, on 8080 where 80 is not allowed, and ask no certificate authority
+    /// For development: listen on loopback only, on 8080 where 80 is not allowed, and let nobody sign certificates
     #[arg(long, env = "HOTCORE_LOCAL", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub(super) local: bool,
+    /// Who signs certificates: the directory of an ACME server [default: Let's Encrypt]
+    #[arg(long, value_name = "URL", env = "HOTCORE_ACME_DIRECTORY", hide_env_values = true)]
+    pub(super) acme_directory: Option<String>,
+    /// Trust that server if one of the certificates in this file has signed its own [default: as browsers do]
+    #[arg(long, value_name = "FILE", env = "HOTCORE_ACME_ROOT", hide_env_values = true)]
+    pub(super) acme_root: Option<PathBuf>,
+    /// Your mail address, for whoever signs certificates
+    #[arg(long, value_name = "MAIL", env = "HOTCORE_ACME_CONTACT", hide_env_values = true)]
+    pub(super) acme_contact: Option<String>,
     /// Threads that route [default: one for each processor]
     #[arg(long, value_name = "N", env = "HOTCORE_WORKERS", hide_env_values = true, value_parser = workers)]
     pub(super) workers: Option<usize>,

@@ -22,5 +22,5 @@ pub mod worker;
 
 pub use error::ServiceError;
 pub use run::run;
-pub use settings::Settings;
+pub use settings::{Authority, AuthorityError, Settings};
 pub use supervisor::{Start, Supervisor};
