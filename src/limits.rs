@@ -263,6 +263,18 @@ pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
 pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
+/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
+pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
+
+const _: () = assert!(
+    DOMAIN_BYTES_MAX
+        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
+        + CERTIFICATE_REASON_BYTES_MAX
+        + "\nmore ".len()
+        + DOMAIN_BYTES_MAX
+        <= REPLY_BYTES_MAX,
+    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
+);
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
 
 // ---- TLS ---------------------------------------------------------------------------------------------------------
@@ -350,6 +362,8 @@ pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
 pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
+/// Certificates that `status` counts without a pause: their keeper waits for so long.
+pub const CERTIFICATES_COUNTED_AT_ONCE: usize = 1_024;
 /// Rules to hotcore's own ports that are looked for at the start, and named (B30).
 pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
 /// Problems that `status` shows one by one: beside so many the other facts fit into a reply.

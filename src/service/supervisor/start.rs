@@ -25,6 +25,7 @@ use crate::{
     },
     service::{
         Authority, ServiceError, Settings,
+        board::{Census, Shown},
         claim::Claim,
         handover::Doorway,
         notify::{Notifier, Watchdog},
@@ -107,14 +108,20 @@ impl Supervisor {
             }
         };
         ticket_keys.open();
+        let board = keeper.board();
         let mut certificates = Certificates::new(keeper);
         // Before the keeper looks at the table: no change is missed in between.
         writer.note_changes(certificates.touched());
         certificates.start()?;
         workers.accept();
         report(&recovery);
-        let status = Status::new(&sockets, folder.clone(), log, count, &writer, recovery.problems);
-        let config = ServerConfig { own_ports: sockets.own_ports(), started: now(), status: facts(&status) };
+        let status = Status::new(&sockets, folder.clone(), log, count, &writer, recovery.problems, board.clone());
+        let config = ServerConfig {
+            own_ports: sockets.own_ports(),
+            started: now(),
+            status: facts(&status),
+            certificates: Box::new(Shown(board.clone())),
+        };
         let server = Server::new(config, writer, Box::new(journal));
         let control = start_control(server, &sockets)?;
         let doorway = match Doorway::open(&folder) {
@@ -140,6 +147,7 @@ impl Supervisor {
             notifier,
             watchdog,
             status,
+            census: Census::new(board),
             told: (String::new(), None),
             turns: 0,
             is_managed,
