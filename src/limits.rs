@@ -263,6 +263,12 @@ pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
 pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
+/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
+pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
+pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
+/// Names that need attention, as `hotcore status` shows them one by one.
+pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
 /// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
 pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
 
