@@ -317,6 +317,24 @@ pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
 pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
+/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
+pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
+pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
+/// Names that need attention, as `hotcore status` shows them one by one.
+pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
+/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
+pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
+
+const _: () = assert!(
+    DOMAIN_BYTES_MAX
+        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
+        + CERTIFICATE_REASON_BYTES_MAX
+        + "\nmore ".len()
+        + DOMAIN_BYTES_MAX
+        <= REPLY_BYTES_MAX,
+    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
+);
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
 
 // ---- TLS ---------------------------------------------------------------------------------------------------------
@@ -401,12 +419,16 @@ pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
 pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// The keeper of certificates has this long to rest when the service stops or passes the pen on (B206).
+pub const KEEPER_WAIT: Duration = Duration::from_secs(2);
 /// A second `serve` tries this long to reach the one that holds the state folder (B198).
 pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
 /// A lock that a failed new generation left behind is asked for this often.
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
 pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
+/// Certificates that `status` counts without a pause: their keeper waits for so long.
+pub const CERTIFICATES_COUNTED_AT_ONCE: usize = 1_024;
 /// Rules to hotcore's own ports that are looked for at the start, and named (B30).
 pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
 /// Problems that `status` shows one by one: beside so many the other facts fit into a reply.
@@ -455,6 +477,8 @@ pub const CA_ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const CA_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of a URL that the CA gives or is found at.
 pub const CA_URL_BYTES_MAX: usize = 2_048;
+/// Bytes of the file with the roots that a CA of one's own is trusted by: all roots of the web take some 230,000.
+pub const CA_ROOT_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of a nonce: those of Let's Encrypt have some 45.
 pub const CA_NONCE_BYTES_MAX: usize = 512;
 /// Bytes of a challenge's token: 128 bits at least make 22 (RFC 8555, 8.3); it becomes part of a path.
