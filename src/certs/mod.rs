@@ -9,6 +9,7 @@ pub mod issuer;
 pub mod keeper;
 pub mod local;
 pub mod mkcert;
+pub mod own;
 mod record;
 pub mod schedule;
 pub mod store;
