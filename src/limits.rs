@@ -337,6 +337,21 @@ const _: () = assert!(
 );
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
 
+// ---- Certificates of local names ---------------------------------------------------------------------------------
+
+/// One call of mkcert (B224); one takes some 50 ms.
+pub const MKCERT_WAIT: Duration = Duration::from_secs(20);
+/// A process group that was killed is waited for so long; then it is the system's.
+pub const MKCERT_KILL_WAIT: Duration = Duration::from_secs(1);
+/// Bytes that it may say, on each of both ways: it says some 400.
+pub const MKCERT_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// The first user id of a person on Linux (login.defs(5), UID_MIN); those below are root's and services'.
+pub const PERSON_UID_MIN: u32 = 1_000;
+/// When mkcert is tried again for a name after its first and second failure, and after each further one: its trouble is one
+/// of the machine, and each try runs a program.
+pub const LOCAL_RETRY_AFTER: [Duration; 3] =
+    [Duration::from_secs(60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
+
 // ---- TLS ---------------------------------------------------------------------------------------------------------
 
 /// ClientHello and handshake, from the accept on (B129).

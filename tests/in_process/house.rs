@@ -20,7 +20,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("certs", &["tls", "routes", "domain", "limits"]),
     ("service", &["proxy", "tls", "control", "certs", "routes", "domain", "limits"]),
     ("install", &["service", "control::client", "domain", "limits"]),
-    ("cli", &["install", "service", "control::client", "control::protocol", "domain", "limits"]),
+    (
+        "cli",
+        &[
+            "install",
+            "service",
+            "control::client",
+            "control::protocol",
+            "certs::own",
+            "certs::local",
+            "domain",
+            "limits",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 
@@ -129,6 +141,7 @@ fn a_forbidden_arrow_is_found_however_it_is_written() {
         ("src/cli/rules.rs", "use crate::control::server::Server;"),
         ("src/cli/rules.rs", "use crate::control::{client, server};"),
         ("src/cli/rules.rs", "use crate::control::*;"),
+        ("src/cli/cert.rs", "use crate::certs::{own::Own, store::Store};"),
         ("src/cli/rules.rs", "use crate::control;"),
         ("src/cli/rules.rs", "use crate::routes::Port;"),
         ("src/routes/table.rs", "pub use crate::*;"),
