@@ -186,8 +186,8 @@ pub const CA_PAUSE: Duration = Duration::from_secs(60);
 pub const CA_PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// A refusal for a limit that says no time.
 pub const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(3600);
-/// No time to wait, whether asked for or read from disk, is longer: a clock that was once wrong, or a CA's slip, must not
-/// silence a name for years. The CA's longest window.
+/// No time to wait, whether asked for (RFC 8555, 6.6) or read from disk, is longer: a clock that was once wrong, or a CA's slip,
+/// must not silence a name for years. The CA's longest window.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Registered domains whose limit was met; beyond it the one that ends first is forgotten.
 pub const LIMITED_DOMAINS_MAX: usize = 1_000;
@@ -215,6 +215,8 @@ pub const WINDOW_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const LOOK_UPS_IN_FLIGHT_MAX: usize = 4;
 /// Look-ups begun in one second.
 pub const LOOK_UPS_PER_SECOND: usize = 10;
+/// The name service has this long for one answer.
+pub const LOOK_UP_WAIT: Duration = Duration::from_secs(5);
 /// An answer of the name service is good for an order this long.
 pub const LOOK_UP_LIFE: Duration = Duration::from_secs(5 * 60);
 /// A name that waits is looked up again: below each age this often.
@@ -423,14 +425,6 @@ pub const CA_NONCE_LIFE: Duration = Duration::from_secs(60);
 pub const CA_NONCE_SPACING: Duration = Duration::from_millis(56);
 /// The directory of the CA is read again after this time.
 pub const CA_DIRECTORY_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// A wish of the CA to be left alone for longer is cut to this (RFC 8555, 6.6): a mistaken date must not silence a name for years.
-pub const CA_RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Renewal information is asked for again after this time if the CA names none (RFC 9773, 4.3.2) ...
-pub const RENEWAL_INFO_AGAIN: Duration = Duration::from_secs(6 * 3600);
-/// ... not earlier than this ...
-pub const RENEWAL_INFO_AGAIN_MIN: Duration = Duration::from_secs(3600);
-/// ... and not later.
-pub const RENEWAL_INFO_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 const _: () = assert!(CA_CONNECT_WAIT.as_secs() * 4 < CA_STEP_WAIT.as_secs(), "several addresses have their turn");
 const _: () = assert!(CA_VALIDATION_WAIT.as_secs() + CA_ISSUANCE_WAIT.as_secs() < CA_ORDER_WAIT.as_secs());

@@ -4,10 +4,14 @@
 //! Never here: a decision about when to order, a byte of ACME, a wait of a worker or of the control loop.
 
 mod board;
+mod local;
+mod resolver;
 
-use std::{io, path::PathBuf, time::SystemTime};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 pub use board::{Board, Standing, State};
+pub use local::LocalIssuer;
+pub use resolver::{Resolver, SystemResolver};
 
 use super::issuer;
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
 };
 
 /// What a keeper is made with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder of certificates, `certificates` in the state folder. Each CA has a folder in it, and so have own certificates
     /// (`own`) and those of local names (`local`).
@@ -25,6 +29,21 @@ pub struct Settings {
     pub ca: Option<issuer::Settings>,
     /// The clock of the wall.
     pub clock: fn() -> SystemTime,
+    /// One of our own HTTP sockets: there the answer to a challenge is looked at before the CA is asked to look. `None`: it is not.
+    pub http: Option<SocketAddr>,
+    /// The same of our HTTPS sockets.
+    pub https: Option<SocketAddr>,
+    /// Who is asked for the addresses of names.
+    pub resolver: Arc<dyn Resolver>,
+    /// Who makes certificates for local names; `None`: nobody, they are served by plain HTTP.
+    pub local: Option<Arc<dyn LocalIssuer>>,
+}
+
+impl Settings {
+    /// With the machine's resolver and without what is optional.
+    pub fn new(folder: PathBuf, ca: Option<issuer::Settings>, clock: fn() -> SystemTime) -> Self {
+        Self { folder, ca, clock, http: None, https: None, resolver: Arc::new(SystemResolver), local: None }
+    }
 }
 
 /// Certificates at rest: loaded and served, but nothing is ordered, watched or written.
