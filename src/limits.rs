@@ -265,6 +265,46 @@ pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
 pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
+// ---- The keeper of certificates ----------------------------------------------------------------------------------
+
+/// Names that wait for their first certificate and that the schedule knows: each takes some 600 bytes there and a look-up now and
+/// then. More than the CA lets begin in three days; the others follow as room gets free.
+pub const FIRST_NAMES_MAX: usize = 10_000;
+/// Names beyond that which somebody asks for: they do not wait for room.
+pub const ASKED_NAMES_MAX: usize = 1_000;
+/// The table is looked through for names that wait for room this often at most: a million rules take some 100 ms.
+pub const NAMES_AGAIN: Duration = Duration::from_secs(60);
+/// Where others wait for room, names that have no address or have failed give theirs away after this time.
+pub const NAMES_TURN: Duration = Duration::from_secs(3600);
+/// Names shown to people whose certificate is not ordered here: local ones, and all of them where no CA is asked.
+pub const UNORDERED_NAMES_SHOWN_MAX: usize = 10_000;
+/// Everything that is shown to people about certificates is renewed this often: places in the queue move by themselves.
+pub const BOARD_REFRESH: Duration = Duration::from_secs(30);
+/// Sentences about damaged files that are shown; the log has them all.
+pub const BOARD_DAMAGES_MAX: usize = 8;
+/// Names that were asked for in vain are heard this often at most: strangers ask.
+pub const ASKED_PAUSE: Duration = Duration::from_millis(50);
+/// Threads that may hang in the name service or the disk: the look-ups of names and of the CA, one for the disk, and a few more.
+pub const KEEPER_THREADS_MAX: usize = LOOK_UPS_IN_FLIGHT_MAX + CA_LOOKUPS_MAX + 8;
+/// What the keeper still waits for when it is told to stop: the disk.
+pub const KEEPER_STOP_WAIT: Duration = Duration::from_millis(500);
+/// Threads that hang are left behind after this time.
+pub const KEEPER_THREADS_WAIT: Duration = Duration::from_millis(100);
+/// The disk has this long to take a certificate; then it serves from memory, and the disk is asked again.
+pub const CERTIFICATE_SAVE_WAIT: Duration = Duration::from_secs(30);
+/// Failures to finish an interrupted order before it is given up for a new one.
+pub const PENDING_FAILURES_MAX: u32 = 3;
+/// People are told so long before a certificate of their own ends ...
+pub const OWN_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+/// ... and then this often, as with renewals that fail (B171).
+pub const WARNING_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// What may need a warning is looked for this often.
+pub const WARNING_LOOK: Duration = Duration::from_secs(3600);
+/// A local name whose certificate could not be made is tried again after this time.
+pub const LOCAL_AGAIN: Duration = Duration::from_secs(3600);
+
+const _: () =
+    assert!(KEEPER_STOP_WAIT.as_millis() + KEEPER_THREADS_WAIT.as_millis() < 1_000, "it ends within a second");
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
 
 // ---- TLS ---------------------------------------------------------------------------------------------------------

@@ -3,21 +3,44 @@
 //!
 //! Never here: a decision about when to order, a byte of ACME, a wait of a worker or of the control loop.
 
+mod account;
 mod board;
+mod clock;
+mod desk;
+mod folders;
+mod jobs;
+mod keeping;
 mod local;
+mod office;
+mod opening;
+mod orders;
+mod outcome;
+mod pulse;
 mod resolver;
+mod roster;
+mod shelf;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod warnings;
+mod work;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 pub use board::{Board, Standing, State};
+pub use keeping::Keeping;
 pub use local::LocalIssuer;
 pub use resolver::{Resolver, SystemResolver};
 
 use super::issuer;
 use crate::{
+    limits,
     routes::{Table, Touched},
     tls::Keyring,
 };
+
+use folders::Folders;
+use shelf::Shelf;
 
 /// What a keeper is made with.
 #[derive(Debug, Clone)]
@@ -49,20 +72,23 @@ impl Settings {
 /// Certificates at rest: loaded and served, but nothing is ordered, watched or written.
 #[derive(Debug)]
 pub struct Keeper {
-    #[expect(dead_code, reason = "a skeleton")]
     settings: Settings,
-    #[expect(dead_code, reason = "a skeleton")]
     keyring: Keyring,
-    #[expect(dead_code, reason = "a skeleton")]
     table: Table,
     board: Board,
+    shelf: Shelf,
 }
 
 impl Keeper {
     /// Reads what is on disk into the keyring. Writes nothing and contacts nobody, so it needs no right to the folder (B202). What
     /// is wrong on disk is said on the board and in the log, and is never a reason not to serve.
-    pub fn load(settings: Settings, table: Table, keyring: Keyring) -> Self {
-        Self { settings, keyring, table, board: Board::default() }
+    pub fn load(settings: Settings, table: Table, mut keyring: Keyring) -> Self {
+        let directory = settings.ca.as_ref().map(|ca| ca.directory.as_str());
+        let reading = Folders::new(settings.folder.clone(), directory).read();
+        let (board, mut shelf) = (Board::default(), Shelf::default());
+        shelf.replace(&reading, &mut keyring);
+        board.set_problems(shelf.damages().iter().take(limits::BOARD_DAMAGES_MAX).cloned().collect());
+        Self { settings, keyring, table, board, shelf }
     }
 
     /// What a person is told; clones stay up to date through start and stop.
@@ -74,30 +100,6 @@ impl Keeper {
     /// another process wrote since [`Keeper::load`] is read again first. `touched` tells which rules change from now on; those
     /// that are in the table are known.
     pub fn start(self, touched: Touched) -> io::Result<Keeping> {
-        let _ = touched;
-        Ok(Keeping { keeper: self })
-    }
-}
-
-/// A keeper at work.
-#[derive(Debug)]
-pub struct Keeping {
-    keeper: Keeper,
-}
-
-impl Keeping {
-    /// Tells it to stop: orders that can be resumed later are, the others are given up, and what has to be written is written.
-    pub fn stop(&self) {}
-
-    /// Resolves when it has stopped, with the keeper at rest; an error: its thread has ended by itself, which must never happen.
-    /// Cancel safe.
-    pub async fn ended(&mut self) -> Result<Keeper, String> {
-        let _ = &self.keeper;
-        std::future::pending().await
-    }
-
-    /// How often its loop has turned (B213).
-    pub fn heartbeat(&self) -> u64 {
-        0
+        Keeping::start(self, touched)
     }
 }
