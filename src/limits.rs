@@ -47,9 +47,26 @@ pub const CLIENT_WAIT: Duration = Duration::from_secs(1);
 /// When the CLI sends again, counted from its first datagram (B149).
 pub const CLIENT_RESEND_AFTER: [Duration; 3] =
     [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600)];
+/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
+pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
+pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
+/// Names that need attention, as `hotcore status` shows them one by one.
+pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
+/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
+pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
 
 const _: () =
     assert!(REPLY_BYTES_MAX >= 2 * (DOMAIN_BYTES_MAX + 7) + 5 + DOMAIN_BYTES_MAX, "`more` must make progress");
+const _: () = assert!(
+    DOMAIN_BYTES_MAX
+        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
+        + CERTIFICATE_REASON_BYTES_MAX
+        + "\nmore ".len()
+        + DOMAIN_BYTES_MAX
+        <= REPLY_BYTES_MAX,
+    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
+);
 const _: () = assert!(CONTROL_TURN_MAX <= COMMIT_REQUESTS_MAX && COMMIT_REQUESTS_MAX <= CONTROL_QUEUE_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX > "list after ".len() + DOMAIN_BYTES_MAX);
 
@@ -321,24 +338,6 @@ pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
 
-/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
-pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
-pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
-/// Names that need attention, as `hotcore status` shows them one by one.
-pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
-/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
-pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
-
-const _: () = assert!(
-    DOMAIN_BYTES_MAX
-        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
-        + CERTIFICATE_REASON_BYTES_MAX
-        + "\nmore ".len()
-        + DOMAIN_BYTES_MAX
-        <= REPLY_BYTES_MAX,
-    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
-);
 // ---- The keeper of certificates ----------------------------------------------------------------------------------
 
 /// Names that wait for their first certificate and that the schedule knows: each takes some 600 bytes there and a look-up now and

@@ -54,7 +54,7 @@ fn authority(directory: Option<String>, root: Option<&Path>, contact: Option<Str
         AuthorityError::Directory(_) => Failure::usage(format_args!("--acme-directory: {error}"))
             .hint("write it like https://ca.example/directory, or leave it out for Let's Encrypt"),
         AuthorityError::Root(_) => {
-            let path = root.unwrap_or(Path::new("")).display();
+            let path = root.unwrap_or_else(|| Path::new("")).display();
             Failure::usage(format_args!("--acme-root {path}: {error}"))
                 .hint("give the file with the root certificate of the server at --acme-directory")
         }
