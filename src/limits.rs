@@ -47,6 +47,8 @@ pub const CLIENT_WAIT: Duration = Duration::from_secs(1);
 /// When the CLI sends again, counted from its first datagram (B149).
 pub const CLIENT_RESEND_AFTER: [Duration; 3] =
     [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600)];
+/// How long `hotcore add` waits for the resolver before it says nothing about a local name: it is only a hint (B226).
+pub const NAME_LOOK_UP_WAIT: Duration = Duration::from_secs(1);
 
 const _: () =
     assert!(REPLY_BYTES_MAX >= 2 * (DOMAIN_BYTES_MAX + 7) + 5 + DOMAIN_BYTES_MAX, "`more` must make progress");
@@ -294,6 +296,9 @@ pub const CERTIFICATE_SHARDS: usize = 4096;
 pub const CERTIFICATES_ASKED_MAX: usize = 256;
 /// Names that a person wants tried now and that wait for it; beyond it the wish is refused.
 pub const CERTIFICATE_WISHES_MAX: usize = 256;
+/// `hotcore cert` waits so long until the daemon serves the certificate: it looks at once, and tens of thousands of names take a
+/// second.
+pub const CERTIFICATE_TAKEN_WAIT: Duration = Duration::from_secs(2);
 /// A key of session tickets seals for this long and then opens for as long again (B170).
 pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Tickets sent after a TLS 1.3 handshake. Each is good for one connection, and browsers open several to a site at once. The second
