@@ -55,6 +55,8 @@ pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
 pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
 /// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
 pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
+/// How long `hotcore add` waits for the resolver before it says nothing about a local name: it is only a hint (B226).
+pub const NAME_LOOK_UP_WAIT: Duration = Duration::from_secs(1);
 
 const _: () =
     assert!(REPLY_BYTES_MAX >= 2 * (DOMAIN_BYTES_MAX + 7) + 5 + DOMAIN_BYTES_MAX, "`more` must make progress");
@@ -411,6 +413,9 @@ pub const CERTIFICATE_ASK_EVERY: Duration = Duration::from_secs(1);
 pub const CERTIFICATES_WANTED_MAX: usize = 64;
 /// Names that a person wants tried now and that wait for it; beyond it the wish is refused.
 pub const CERTIFICATE_WISHES_MAX: usize = 256;
+/// `hotcore cert` waits so long until the daemon serves the certificate: it looks at once, and tens of thousands of names take a
+/// second.
+pub const CERTIFICATE_TAKEN_WAIT: Duration = Duration::from_secs(2);
 /// A key of session tickets seals for this long and then opens for as long again (B170).
 pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Tickets sent after a TLS 1.3 handshake. Each is good for one connection, and browsers open several to a site at once. The second

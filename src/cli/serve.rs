@@ -81,7 +81,7 @@ fn unreadable_root(path: &Path, cause: &io::Error) -> Failure {
 }
 
 /// Where the rules are kept unless told otherwise.
-fn state_folder(environment: impl Fn(&str) -> Option<OsString>, root: bool) -> Result<PathBuf, Failure> {
+pub(super) fn state_folder(environment: impl Fn(&str) -> Option<OsString>, root: bool) -> Result<PathBuf, Failure> {
     let value = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // systemd.exec(5), StateDirectory=: one path or several, parted by colons.
     if let Some(folders) = environment("STATE_DIRECTORY")
