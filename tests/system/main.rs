@@ -20,6 +20,7 @@ mod local;
 mod mkcert;
 mod rig;
 mod scale;
+mod secure_clients;
 mod service;
 mod stop;
 mod streams;
