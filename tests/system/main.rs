@@ -22,6 +22,7 @@ mod mkcert;
 mod rig;
 mod scale;
 mod secure_clients;
+mod secure_service;
 mod service;
 mod stop;
 mod streams;
