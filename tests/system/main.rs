@@ -27,3 +27,4 @@ mod service;
 mod stop;
 mod streams;
 mod takeover;
+mod testssl;
