@@ -34,7 +34,6 @@ pub use resolver::{Resolver, SystemResolver};
 
 use super::issuer;
 use crate::{
-    limits,
     routes::{Table, Touched},
     tls::Keyring,
 };
@@ -87,7 +86,7 @@ impl Keeper {
         let reading = Folders::new(settings.folder.clone(), directory).read();
         let (board, mut shelf) = (Board::default(), Shelf::default());
         shelf.replace(&reading, &mut keyring);
-        board.set_problems(shelf.damages().iter().take(limits::BOARD_DAMAGES_MAX).cloned().collect());
+        board.set_problems(shelf.damages());
         Self { settings, keyring, table, board, shelf }
     }
 

@@ -287,10 +287,14 @@ impl Schedule {
 
     fn advance(&mut self, now: Now) {
         if self.clock.advance(now) {
-            let least = limits::DIRECTORY_AGAIN_MIN.as_secs();
-            let soon = self.directory.asked_at.map_or(0, |asked| asked.saturating_add(least));
-            self.directory.due = self.directory.due.min(soon.max(self.clock.steady()));
+            self.read_directory_soon();
         }
+    }
+
+    fn read_directory_soon(&mut self) {
+        let least = limits::DIRECTORY_AGAIN_MIN.as_secs();
+        let soon = self.directory.asked_at.map_or(0, |asked| asked.saturating_add(least));
+        self.directory.due = self.directory.due.min(soon.max(self.clock.steady()));
     }
 
     fn with(&mut self, domain: &Domain, tell: impl FnOnce(&mut Self, usize)) {

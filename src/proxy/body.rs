@@ -71,6 +71,11 @@ impl Body for Upload {
                 this.state.broken.set(true);
                 return Poll::Ready(Some(Err(UploadError::Broken(error))));
             }
+            // The server takes a stream that was reset without an error for one that has ended (B47).
+            None if this.stream.is_some() && !body.is_end_stream() => {
+                this.state.broken.set(true);
+                return Poll::Ready(Some(Err(UploadError::Cut)));
+            }
             None => {
                 this.state.complete.set(true);
                 return Poll::Ready(None);
@@ -96,6 +101,8 @@ impl Body for Upload {
 pub(crate) enum UploadError {
     /// The client has ended it before its end, or the framing is wrong.
     Broken(hyper::Error),
+    /// The same, and without an error.
+    Cut,
     /// It was refused meanwhile; the stream knows why.
     Refused,
 }
@@ -104,6 +111,7 @@ impl fmt::Display for UploadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(error) => fmt::Display::fmt(error, f),
+            Self::Cut => f.write_str("the request body was cut short"),
             Self::Refused => f.write_str("the request body was refused"),
         }
     }
@@ -113,7 +121,7 @@ impl std::error::Error for UploadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Broken(error) => error.source(),
-            Self::Refused => None,
+            Self::Cut | Self::Refused => None,
         }
     }
 }

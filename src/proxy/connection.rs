@@ -409,7 +409,7 @@ impl Conn {
             }
         }
         if let Some(streams) = self.streams.get() {
-            match streams.sweep(now, patience) {
+            match streams.sweep(now, patience, self.writing.get()) {
                 Due::Nothing => {}
                 Due::Wake => self.wake(),
                 Due::Kill => {

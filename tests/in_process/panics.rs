@@ -11,6 +11,7 @@ use std::{
     thread,
 };
 
+use rustls::RootCertStore;
 use tokio::{
     net::TcpListener,
     task::{LocalSet, spawn_local},
@@ -23,11 +24,16 @@ use tracing::{
 
 use hotcore::{
     domain::Domain,
-    proxy::{Patience, Proxy, ProxyConfig, ProxyTotals},
-    routes::{Port, TableWriter},
+    proxy::{Door, Patience, Proxy, ProxyConfig, ProxyTotals},
+    routes::{Port, Table, TableWriter},
+    tls::{self, FrontConfig, Keyring},
 };
 
-use crate::front::{Backend, Client, eventually};
+use crate::{
+    front::{Backend, Client, eventually},
+    http2,
+    secure::{certificate, fresh_tickets},
+};
 
 /// The name whose records panic.
 const NAME: &str = "trap.test";
@@ -120,18 +126,67 @@ fn a_panic_ends_one_tunnel_and_is_counted() {
     });
 }
 
+/// B212: of the streams of one connection, too.
+#[test]
+fn a_panic_ends_one_stream_and_is_counted() {
+    let good = Backend::fixed("well");
+    let bad = Backend::start(|mut peer, _| {
+        peer.read_head();
+        peer.send(b"HTTP/1.1 600 Far\r\nContent-Length: 0\r\n\r\n");
+        peer.ends();
+    });
+    let (roots, tls) = certified(&["a.test", NAME]);
+    with_trap_behind(Some(tls), good, bad, move |address, totals| {
+        let mut unlucky = http2::Raw::connect_to(address, NAME, roots.clone());
+        for panics in 1..=3 {
+            let stream = u32::try_from(panics).unwrap() * 4;
+            unlucky.ask_for(NAME, stream - 3);
+            assert!(unlucky.outcome(stream - 3).is_err());
+            eventually("it is counted", || totals.panics.load(Relaxed) == panics);
+            // Its sibling is told that it has come to the wrong connection, and that is all.
+            unlucky.ask_for("a.test", stream - 1);
+            assert!(unlucky.outcome(stream - 1).unwrap().starts_with("421 "));
+        }
+        let mut neighbour = http2::Raw::connect_to(address, "a.test", roots);
+        neighbour.ask_for("a.test", 1);
+        assert_eq!(neighbour.outcome(1).unwrap(), "well");
+    });
+}
+
+/// What a front needs for these names, and what a client must trust.
+fn certified(names: &[&str]) -> (RootCertStore, impl FnOnce(Table) -> FrontConfig + use<>) {
+    let (mut keyring, mut roots) = (Keyring::new(), RootCertStore::empty());
+    for name in names {
+        let certificate = certificate(name);
+        roots.add(certificate.end_entity_cert().unwrap().clone()).unwrap();
+        keyring.insert(Domain::parse(name).unwrap(), certificate).unwrap();
+    }
+    let front = move |table| FrontConfig::new(table, keyring.certificates(), fresh_tickets(), tls::Patience::default());
+    (roots, move |table| front(table).unwrap())
+}
+
 fn ask(client: &mut Client, name: &str) {
     client.send(format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n").as_bytes());
 }
 
 /// A data plane on this thread, where the trap is set; `clients` runs on another.
 fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &ProxyTotals) + Send + 'static) {
+    with_trap_behind(None::<fn(Table) -> FrontConfig>, good, bad, clients);
+}
+
+/// The same behind TLS, if there is any.
+fn with_trap_behind(
+    tls: Option<impl FnOnce(Table) -> FrontConfig>,
+    good: Backend,
+    bad: Backend,
+    clients: impl FnOnce(SocketAddr, &ProxyTotals) + Send + 'static,
+) {
     let mut rules = TableWriter::new();
     rules.insert(Domain::parse("a.test").unwrap(), Port::new(good.port).unwrap());
     rules.insert(Domain::parse(NAME).unwrap(), Port::new(bad.port).unwrap());
     let totals = Arc::new(ProxyTotals::new());
     let config = ProxyConfig {
-        tls: None,
+        tls: tls.map(|tls| tls(rules.table())),
         https_port: None,
         table: rules.table(),
         own_ports: Vec::new(),
@@ -140,6 +195,7 @@ fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &Prox
         totals: totals.clone(),
     };
 
+    let door = if config.tls.is_some() { Door::Https } else { Door::Http };
     let _trap = tracing::subscriber::set_default(Trap);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
@@ -149,7 +205,7 @@ fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &Prox
         spawn_local(async move {
             loop {
                 let (stream, peer) = listener.accept().await?;
-                proxy.serve(stream, peer, hotcore::proxy::Door::Http);
+                proxy.serve(stream, peer, door);
             }
             #[expect(unreachable_code, reason = "it says what the loop may fail with")]
             io::Result::Ok(())

@@ -17,6 +17,7 @@ use tracing_subscriber::{
 
 use crate::{
     front::{Backend, Front, dead_port, eventually},
+    http2,
     recorder::Recorder,
     secure::{SecureFront, domain, fresh_tickets},
 };
@@ -89,6 +90,7 @@ fn a_record_tells_who_asked_for_what_and_what_came_of_it() {
     let record = &of("record.test", 1)[0];
     let expected = [
         ("client", "127.0.0.1"),
+        ("version", "1.1"),
         ("method", "POST"),
         ("path", "/a/b%20c"),
         ("status", "200"),
@@ -156,6 +158,25 @@ fn refused_and_unknown_requests_are_recorded() {
     assert_eq!(record["bytes"], length);
     let refused = of("-", 1);
     assert_eq!((refused[0]["status"].as_str(), refused[0]["path"].as_str()), ("400", "-"));
+}
+
+/// The same on HTTP/2: one record a stream, and a stream that is cancelled is a client that has left.
+#[test]
+fn streams_are_recorded_one_by_one() {
+    listen();
+    let recorder = Recorder::answering(|request| {
+        (!request.line().contains("/never")).then(|| b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec())
+    });
+    let mut front = SecureFront::start_with(|config| config.access_log = true, |_| {}, fresh_tickets());
+    front.serve("streams.test", recorder.port);
+    http2::visit_and_leave(&front, "streams.test", &["/a?token=s3cret"], "/never", || recorder.wait_for_request());
+    let records = of("streams.test", 2);
+    let told = |path: &str| {
+        let record = records.iter().find(|record| record["path"] == path).unwrap();
+        (record["version"].as_str(), record["status"].as_str(), record["bytes"].as_str())
+    };
+    assert_eq!(told("/a"), ("2", "200", "2"));
+    assert_eq!(told("/never"), ("2", "499", "0"));
 }
 
 /// B216.

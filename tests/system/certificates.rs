@@ -54,8 +54,9 @@ fn one_command_makes_https_work() {
     assert_eq!(moved.field("location"), Some("https://a-app.example/"));
     assert_eq!(internet.pebble.count(ACCOUNT_MADE), 1);
     assert_eq!(internet.pebble.count(ORDER_MADE), 1);
-    let list = succeed(daemon.cli().args(["list", "--json"]));
-    assert!(list.contains("\"valid\""), "{list}");
+    wait_for("its state in the list", PATIENCE, || {
+        succeed(daemon.cli().args(["list", "--json"])).contains("\"valid\"").then_some(())
+    });
 }
 
 /// A1 of the goals.
@@ -210,6 +211,7 @@ fn an_authority_in_trouble_disturbs_no_site() {
     for (position, fault) in [(1, Fault::Hang), (1, Fault::EndlessHead), (2, Fault::Endless), (1, Fault::Internal)] {
         front.fail_from(position, fault);
         daemon.commands().add("late.example", app.port);
+        // It would be tried by itself within minutes.
         succeed(daemon.cli().args(["retry", "late.example"]));
         wait_for("a request to the authority", SOON, || (front.requests().len() >= position).then_some(()));
         for _ in 0..20 {

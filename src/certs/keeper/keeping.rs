@@ -15,9 +15,17 @@ use tokio::{
     task::LocalSet,
 };
 
-use crate::{certs::issuer::Acme, limits, routes::Touched};
+use crate::{
+    certs::issuer::{Acme, Issuer},
+    limits,
+    routes::Touched,
+};
 
-use super::{Keeper, pulse::Pulse, work::Work};
+use super::{
+    Keeper,
+    pulse::Pulse,
+    work::{Make, Work},
+};
 
 /// A keeper at work. Dropped, it stops.
 #[derive(Debug)]
@@ -29,6 +37,16 @@ pub struct Keeping {
 
 impl Keeping {
     pub(super) fn start(keeper: Keeper, touched: Touched) -> io::Result<Self> {
+        let ca = keeper.settings.ca.clone().unwrap_or_default();
+        Self::start_with(keeper, touched, move || Box::new(move |key, url| Acme::new(&ca, key, url)))
+    }
+
+    /// `make` is called on the new thread.
+    pub(super) fn start_with<I: Issuer + 'static>(
+        keeper: Keeper,
+        touched: Touched,
+        make: impl FnOnce() -> Box<Make<I>> + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let (ending, end) = oneshot::channel();
         let beats = Arc::new(AtomicU64::new(0));
@@ -39,11 +57,8 @@ impl Keeping {
             .thread_name("certs-disk-dns")
             .build()?;
         Builder::new().name("certificates".into()).spawn(move || {
-            let ca = keeper.settings.ca.clone().unwrap_or_default();
-            let keeper = LocalSet::new().block_on(&runtime, async move {
-                let make = Box::new(move |key, url| Acme::new(&ca, key, url));
-                Box::pin(Work::new(keeper, touched, pulse, make).run()).await
-            });
+            let keeper = LocalSet::new()
+                .block_on(&runtime, async move { Box::pin(Work::new(keeper, touched, pulse, make()).run()).await });
             let _ = ending.send(keeper);
             runtime.shutdown_timeout(limits::KEEPER_THREADS_WAIT);
         })?;

@@ -47,6 +47,7 @@ impl<I: Issuer + 'static> Office<I> {
     /// With all that earlier processes knew. The names that have a rule come after that: [`Office::mapped`].
     pub(super) fn open(
         orders: Rc<Orders<I>>,
+        seed: u64,
         budget: &Record,
         is_known: bool,
         reading: &Reading,
@@ -58,7 +59,7 @@ impl<I: Issuer + 'static> Office<I> {
             Saved::Never if is_known => Saved::Lost,
             other => other,
         };
-        let settings = schedule::Settings { seed: 0, earliest: limits::CLOCK_EARLIEST };
+        let settings = schedule::Settings { seed, earliest: limits::CLOCK_EARLIEST };
         let mut schedule = Schedule::new(settings, budget, clock.now());
         let mut resumable = VecDeque::new();
         for (domain, finding) in &reading.names {
@@ -106,7 +107,7 @@ impl<I: Issuer + 'static> Office<I> {
 
     /// Somebody wants this name, which has a rule; `false`: too many are wanted.
     pub(super) fn wanted(&mut self, domain: &Domain) -> bool {
-        if self.schedule.state(domain).is_some() {
+        if self.is_known(domain) {
             return true;
         }
         let is_admitted = self.roster.admit_asked(domain);
@@ -114,6 +115,11 @@ impl<I: Issuer + 'static> Office<I> {
             self.tell(Event::Mapped(domain.clone()));
         }
         is_admitted
+    }
+
+    /// Whether the schedule has it among the names with a rule.
+    pub(super) fn is_known(&self, domain: &Domain) -> bool {
+        self.schedule.state_uncounted(domain).is_some()
     }
 
     /// Another certificate serves this name, or none.
@@ -129,14 +135,18 @@ impl<I: Issuer + 'static> Office<I> {
     pub(super) fn fill(&mut self, table: &Table, is_candidate: impl Fn(&Domain) -> bool) -> Vec<Domain> {
         let schedule = &self.schedule;
         let is_stuck = |domain: &Domain| {
-            matches!(schedule.state(domain), Some(State::WaitingForAddress | State::Waiting(_) | State::Paused))
+            matches!(
+                schedule.state_uncounted(domain),
+                Some(State::WaitingForAddress | State::Waiting(_) | State::Paused)
+            )
         };
         let mut changed = self.roster.turn(is_stuck);
         for domain in &changed {
             self.schedule.event(self.clock.now(), Event::Unmapped(domain.clone()));
         }
         let schedule = &self.schedule;
-        let admitted = self.roster.fill(table, |domain| is_candidate(domain) && schedule.state(domain).is_none());
+        let admitted =
+            self.roster.fill(table, |domain| is_candidate(domain) && schedule.state_uncounted(domain).is_none());
         for domain in &admitted {
             self.tell(Event::Mapped(domain.clone()));
         }
@@ -154,7 +164,7 @@ impl<I: Issuer + 'static> Office<I> {
             match self.schedule.resume(now, &domain) {
                 Some(order) => resumed.push((domain, order)),
                 // No rule: it is gone on with by its next order, if there ever is one. Else there is no room now.
-                None if self.schedule.state(&domain).is_some() && !self.schedule.is_ordering(&domain) => {
+                None if self.is_known(&domain) && !self.schedule.is_ordering(&domain) => {
                     self.resumable.push_back(domain);
                 }
                 None => {}
@@ -312,6 +322,15 @@ impl<I: Issuer + 'static> Office<I> {
                 self.silence = Some(why);
                 self.tell(Event::DirectoryFailed);
             }
+        }
+    }
+
+    pub(super) fn looked_up(&mut self, domain: &Domain, addresses: Option<u64>) {
+        let had_reason = self.schedule.state_uncounted(domain) == Some(State::WaitingForAddress);
+        self.tell(Event::LookedUp { domain: domain.clone(), addresses });
+        let has_reason = self.schedule.state_uncounted(domain) == Some(State::WaitingForAddress);
+        if has_reason && !had_reason {
+            tracing::info!(%domain, "no certificate yet: the name service knows no address for this name");
         }
     }
 

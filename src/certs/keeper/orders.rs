@@ -124,7 +124,8 @@ impl<I: Issuer> Orders<I> {
                         return End::Failed(given_up("the interrupted order came to nothing"));
                     }
                 }
-                Err(failure) => return self.failed(&failure, true),
+                // An order that was to be a new one has asked for no further signature.
+                Err(failure) => return self.failed(&failure, challenge.is_none()),
             }
         }
         let Some(challenge) = challenge else {
@@ -171,7 +172,7 @@ impl<I: Issuer> Orders<I> {
 
     /// Keeps a certificate and lets go of the order behind it.
     pub(super) async fn store(&self, certificate: &Certificate) -> Result<(), String> {
-        let certificate = certificate.clone();
+        let (domain, certificate) = (certificate.domain.clone(), certificate.clone());
         let saved = self.desk.ask(move |store| {
             store.save(&certificate).map_err(|error| error.to_string())?;
             // What stays behind is finished once more by the next process, and gives the same certificate.
@@ -179,9 +180,12 @@ impl<I: Issuer> Orders<I> {
             Ok(())
         });
         let saved = timeout(limits::CERTIFICATE_SAVE_WAIT, saved).await;
+        let saved = saved.unwrap_or_else(|_| Ok(Err("the disk gives no answer".to_owned())));
+        let saved = saved.unwrap_or_else(|error| Err(error.to_string()));
+        if saved.is_ok() {
+            self.pending.borrow_mut().remove(&domain);
+        }
         saved
-            .unwrap_or_else(|_| Ok(Err("the disk gives no answer".to_owned())))
-            .unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// One registration for all orders that wait for one.
@@ -216,9 +220,6 @@ impl<I: Issuer> Orders<I> {
             }
         };
         let stored = self.store(&certificate).await;
-        if stored.is_ok() {
-            self.pending.borrow_mut().remove(domain);
-        }
         End::Issued { certificate: Box::new(certificate), proved_by, stored }
     }
 

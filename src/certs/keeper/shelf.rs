@@ -1,10 +1,11 @@
 //! Which certificate serves each name: puts into the keyring what was read or issued, the best of each name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     certs::schedule::{Held, Origin},
     domain::Domain,
+    limits,
     tls::Keyring,
 };
 
@@ -14,8 +15,9 @@ use super::folders::{Finding, Kept, Reading, Source};
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     names: HashMap<Domain, Serving>,
-    /// What was wrong with files, for people.
-    damages: Vec<String>,
+    /// What is wrong with files, for people; and with whole folders.
+    damages: BTreeMap<Domain, Vec<String>>,
+    unread: Vec<String>,
 }
 
 /// Times are seconds since 1970.
@@ -52,14 +54,15 @@ impl Shelf {
         self.names.iter()
     }
 
-    pub(super) fn damages(&self) -> &[String] {
-        &self.damages
+    /// What is wrong with folders and files: the first of them.
+    pub(super) fn damages(&self) -> Vec<String> {
+        let damages = self.unread.iter().chain(self.damages.values().flatten());
+        damages.take(limits::BOARD_DAMAGES_MAX).cloned().collect()
     }
 
     /// Serves what a reading of all folders has found, and takes away what is no longer there. What a folder holds that could not be
     /// read stays as it was.
     pub(super) fn replace(&mut self, reading: &Reading, keyring: &mut Keyring) {
-        let damages = std::mem::take(&mut self.damages);
         let is_gone = |domain: &Domain, serving: &Serving| {
             // A file that was damaged since it was read is no reason to end what serves.
             let is_known = |finding: &Finding| finding.best().is_some() || !finding.problems.is_empty();
@@ -69,11 +72,14 @@ impl Shelf {
         let gone = self.names.iter().filter(|(domain, serving)| is_gone(domain, serving));
         let gone: Vec<_> = gone.map(|(domain, _)| domain.clone()).collect();
         gone.iter().for_each(|domain| self.withdraw(domain, keyring));
-        for (_, why) in &reading.unread {
-            self.damaged(why, &damages);
+        let unread = reading.unread.iter().map(|(_, why)| why.clone()).collect();
+        let before = std::mem::replace(&mut self.unread, unread);
+        for why in self.unread.iter().filter(|why| !before.contains(why)) {
+            tracing::error!("{why}");
         }
+        self.damages.retain(|domain, _| reading.names.contains_key(domain));
         for (domain, finding) in &reading.names {
-            finding.problems.iter().for_each(|problem| self.damaged(problem, &damages));
+            self.damaged(domain, &finding.problems);
             self.serve(domain, finding, keyring);
         }
     }
@@ -112,10 +118,14 @@ impl Shelf {
         }
     }
 
-    fn damaged(&mut self, problem: &str, known: &[String]) {
-        if !known.iter().any(|old| old == problem) {
-            tracing::error!("{problem}");
+    /// What is wrong with the files of this name now.
+    pub(super) fn damaged(&mut self, domain: &Domain, problems: &[String]) {
+        let before = self.damages.remove(domain).unwrap_or_default();
+        for problem in problems.iter().filter(|problem| !before.contains(problem)) {
+            tracing::error!(%domain, "{problem}");
         }
-        self.damages.push(problem.to_owned());
+        if !problems.is_empty() {
+            self.damages.insert(domain.clone(), problems.to_vec());
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! The keeper at work with a scripted CA, real folders and a clock that the test moves.
 
 mod disk;
+mod listening;
 mod ordering;
 mod own;
 mod restarts;
 mod script;
+mod thread;
 
 use std::{
     cell::Cell,
@@ -50,8 +52,8 @@ thread_local! {
 fn wall() -> SystemTime {
     let begin = BEGIN.get().unwrap_or_else(Instant::now);
     BEGIN.set(Some(begin));
-    let passed = begin.elapsed().as_secs().saturating_add_signed(SHIFT.get());
-    UNIX_EPOCH + Duration::from_secs(START + passed)
+    let passed = begin.elapsed().as_secs();
+    UNIX_EPOCH + Duration::from_secs((START + passed).saturating_add_signed(SHIFT.get()))
 }
 
 fn domain(name: &str) -> Domain {
@@ -196,6 +198,16 @@ impl Rig {
             assert!(begin.elapsed() < Duration::from_secs(3_600), "not within an hour: {what}\n{self:?}");
             sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    /// Whether its reason, as people are told it, holds these words.
+    fn is_said(&self, name: &str, words: &str) -> bool {
+        self.standing(name).is_some_and(|standing| standing.reason.contains(words))
+    }
+
+    /// Whether one of the problems holds these words.
+    fn is_problem(&self, words: &str) -> bool {
+        self.board.problems().iter().any(|problem| problem.contains(words))
     }
 
     async fn pass(&self, seconds: u64) {

@@ -5,7 +5,7 @@ mod show;
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     future::poll_fn,
     mem,
     rc::Rc,
@@ -26,7 +26,7 @@ use crate::{
     },
     domain::Domain,
     limits,
-    routes::Touched,
+    routes::{Table, Touched},
     tls::Keyring,
 };
 
@@ -34,6 +34,7 @@ use super::{
     Board, Keeper, Settings,
     account::Trouble,
     clock::Clock,
+    desk::Desk,
     folders::{Folders, Source},
     jobs::{Done, Job, Jobs},
     office::Office,
@@ -50,7 +51,7 @@ pub(super) type Make<I> = dyn FnMut(AccountKey, Option<String>) -> Result<I, Set
 /// A keeper at work, on its own thread.
 pub(super) struct Work<I> {
     settings: Settings,
-    table: crate::routes::Table,
+    table: Table,
     board: Board,
     touched: Touched,
     keyring: Rc<RefCell<Keyring>>,
@@ -72,7 +73,7 @@ pub(super) struct Work<I> {
     unordered: HashSet<Domain>,
     /// What was said about local names that have no certificate.
     local_reasons: HashMap<Domain, String>,
-    local_queue: std::collections::VecDeque<Domain>,
+    local_queue: VecDeque<Domain>,
     local_again: Instant,
     is_making_local: bool,
     own_warnings: Warnings,
@@ -117,7 +118,7 @@ impl<I: Issuer + 'static> Work<I> {
             store_again: now,
             unordered: HashSet::new(),
             local_reasons: HashMap::new(),
-            local_queue: std::collections::VecDeque::new(),
+            local_queue: VecDeque::new(),
             local_again: now,
             is_making_local: false,
             own_warnings: Warnings::default(),
@@ -181,6 +182,7 @@ impl<I: Issuer + 'static> Work<I> {
                     tracing::error!("no certificates are ordered, those that are there serve: {trouble}");
                 }
                 self.closed = Some((trouble, Instant::now() + limits::STORE_PAUSE));
+                self.list_unordered();
             }
         }
         self.shown = None;
@@ -190,11 +192,13 @@ impl<I: Issuer + 'static> Work<I> {
         let Opened { store, account, key, budget, is_known, reading } = opened;
         let issuer = (self.make)(key, account.url.clone()).map_err(|error| Trouble::Person(error.to_string()))?;
         let fronts = Fronts { http: self.settings.http, https: self.settings.https };
-        let desk = super::desk::Desk::new(store);
+        let desk = Desk::new(store);
+        // Any figure that stays the same: what is spread stays where it is.
+        let seed = u64::from(crc32fast::hash(&account.key));
         let orders = Orders::new(issuer, desk, account, Rc::clone(&self.keyring), self.clock, fronts);
         let resolver = Arc::clone(&self.settings.resolver);
         self.shelf.replace(&reading, &mut self.keyring.borrow_mut());
-        let mut office = Office::open(Rc::new(orders), &budget, is_known, &reading, self.clock, resolver);
+        let mut office = Office::open(Rc::new(orders), seed, &budget, is_known, &reading, self.clock, resolver);
         for (domain, _) in self.shelf.iter().filter(|(_, serving)| serving.source != Source::Local) {
             office.held(domain, &self.shelf);
         }
@@ -204,7 +208,9 @@ impl<I: Issuer + 'static> Work<I> {
                 office.mapped(domain, is_certified, true);
             }
         }
-        self.unordered.retain(is_local);
+        let (local, others) = mem::take(&mut self.unordered).into_iter().partition(is_local);
+        self.unordered = local;
+        self.changed.extend::<HashSet<Domain>>(others);
         self.office = Some(office);
         Ok(())
     }

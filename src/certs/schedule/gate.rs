@@ -10,11 +10,14 @@ pub(super) struct Gate {
     pub(super) until: u64,
     /// When it closed last.
     closed_at: u64,
+    /// Until when the CA wants it closed.
+    asked: u64,
 }
 
 impl Gate {
     pub(super) fn restored(step: u32, until: u64) -> Self {
-        Self { step, until, closed_at: 0 }
+        // Who asked for it is not kept: it may have been the CA.
+        Self { step, until, closed_at: 0, asked: until }
     }
 
     /// Closes for 1, 2, 4 … 60 min, or until `asked` if that is later. What began before it closed says nothing new: eight
@@ -30,8 +33,15 @@ impl Gate {
 
     /// Closes until `until`, and until the end of a longer time that was known before.
     pub(super) fn close_until(&mut self, until: u64, now: u64) {
+        let latest = now.saturating_add(limits::RETRY_AFTER_MAX.as_secs());
         self.step = self.step.max(1);
-        self.until = self.until.max(until).min(now.saturating_add(limits::RETRY_AFTER_MAX.as_secs()));
+        self.asked = self.asked.max(until).min(latest);
+        self.until = self.until.max(until).min(latest);
+    }
+
+    /// Ends a wait of our own, so that one may pass to see; what the CA asked for stands.
+    pub(super) fn let_one_pass(&mut self) {
+        self.until = self.until.min(self.asked);
     }
 
     pub(super) fn success(&mut self) {
@@ -95,5 +105,19 @@ mod tests {
         assert_eq!(gate.until, 5_120);
         gate.close_until(u64::MAX, 5_000);
         assert_eq!(gate.until, 5_000 + limits::RETRY_AFTER_MAX.as_secs());
+    }
+
+    #[test]
+    fn a_person_ends_a_wait_of_our_own_and_none_of_the_cas() {
+        let mut gate = Gate::default();
+        gate.trouble(0, 100, None);
+        gate.let_one_pass();
+        assert!(!gate.is_closed(100) && gate.is_narrow());
+        gate.trouble(100, 110, Some(140));
+        gate.let_one_pass();
+        assert!(gate.is_closed(139) && !gate.is_closed(140));
+        let mut gate = Gate::restored(2, 1_000);
+        gate.let_one_pass();
+        assert!(gate.is_closed(999), "the CA may have asked for it");
     }
 }

@@ -82,6 +82,10 @@ impl Schedule {
             self.budget.stopped.until = 0;
             self.is_budget_unsaved = true;
         }
+        // The same where the CA, or the way to it, was in trouble: the person may have mended that.
+        self.budget.breaker.let_one_pass();
+        self.is_budget_unsaved |= self.budget.breaker.is_narrow();
+        self.read_directory_soon();
         self.note(at);
         self.place(at);
     }

@@ -52,6 +52,11 @@ impl Schedule {
         self.state_at(at, |place| self.agenda.position(place, at))
     }
 
+    /// The same without counting the queue: each that is queued is the first.
+    pub fn state_uncounted(&self, domain: &Domain) -> Option<State> {
+        self.state_at(*self.index.get(domain)?, |_| 0)
+    }
+
     /// Where each name that has a rule stands, in no order; for many names, as it counts the queue once.
     pub fn states(&self) -> impl Iterator<Item = (&Domain, State)> {
         let positions: HashMap<usize, usize> =

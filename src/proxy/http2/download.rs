@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::stream::Stream;
@@ -56,6 +57,8 @@ impl Body for Download {
         };
         Poll::Ready(Some(Ok(match frame.into_data() {
             Ok(data) => this.piece(data),
+            // Nothing is left of them: the end of the stream says as much.
+            Err(frame) if frame.trailers_ref().is_some_and(HeaderMap::is_empty) => return Poll::Ready(None),
             Err(frame) => frame,
         })))
     }

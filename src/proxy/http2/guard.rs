@@ -12,7 +12,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{frames::Frames, streams::Streams};
+use super::{frames::Frames, ledger::Flood, streams::Streams};
 
 /// The guard around a byte stream.
 #[derive(Debug)]
@@ -57,8 +57,17 @@ impl<S: AsyncWrite + Unpin> Guard<S> {
         }
     }
 
+    /// The end of a flood: its reason, as far as that goes, since who floods may not read either.
+    fn give_up(&mut self, flood: Flood, cx: &mut Context<'_>) -> io::Error {
+        tracing::debug!(?flood, "an HTTP/2 connection is ended");
+        if self.poll_own(cx).is_ready() {
+            let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+        io::Error::new(io::ErrorKind::InvalidData, "a flood of frames")
+    }
+
     fn note(&mut self, bytes: &[u8]) {
-        self.streams.note_spoke();
+        self.streams.note_sent(bytes.len());
         let streams = &self.streams;
         self.going.follow(bytes, |frame| streams.went(frame));
     }
@@ -67,6 +76,9 @@ impl<S: AsyncWrite + Unpin> Guard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Some(flood) = this.streams.flood() {
+            return Poll::Ready(Err(this.give_up(flood, cx)));
+        }
         if let Poll::Ready(sent) = this.poll_own(cx) {
             sent?;
         }
@@ -79,13 +91,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         let streams = &this.streams;
         this.coming.follow(fresh, |frame| streams.came(frame));
         if let Some(flood) = this.streams.flood() {
-            tracing::debug!(?flood, "an HTTP/2 connection is ended");
             buf.set_filled(start);
-            // As far as it goes: who floods may not read either.
-            if this.poll_own(cx).is_ready() {
-                let _ = Pin::new(&mut this.io).poll_shutdown(cx);
-            }
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a flood of frames")));
+            return Poll::Ready(Err(this.give_up(flood, cx)));
         }
         Poll::Ready(Ok(()))
     }

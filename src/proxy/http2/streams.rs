@@ -16,7 +16,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    limits::{HTTP2_IDLE_FRAMES_PER_SECOND, HTTP2_REQUESTS_MAX},
+    limits::{HTTP2_IDLE_FRAMES_PER_SECOND, HTTP2_PIECE_BYTES, HTTP2_REQUESTS_MAX},
     proxy::patience::Patience,
 };
 
@@ -30,12 +30,15 @@ pub(crate) struct Streams {
     ledger: RefCell<Ledger>,
     /// The client's SETTINGS have come (B131).
     ready: Cell<bool>,
-    /// When the last stream ended, or last something was sent; coarse.
+    /// When the last stream ended, or something of an answer was last sent; coarse.
     idle_since: Cell<Instant>,
-    /// Bytes have come, gone, since the last sweep.
-    heard: Cell<bool>,
+    /// Something of an answer was sent since the last sweep.
     spoke: Cell<bool>,
+    /// Bytes have come since the last sweep.
+    heard: Cell<bool>,
     heard_at: Cell<Instant>,
+    /// Bytes sent since then.
+    unanswered: Cell<usize>,
     /// A ping went out and nothing has come since.
     pinged_at: Cell<Option<Instant>>,
     /// A frame of our own that is to go out between two of h2's.
@@ -66,9 +69,10 @@ impl Streams {
             ledger: RefCell::new(Ledger::new()),
             ready: Cell::new(false),
             idle_since: Cell::new(now),
-            heard: Cell::new(false),
             spoke: Cell::new(false),
+            heard: Cell::new(false),
             heard_at: Cell::new(now),
+            unanswered: Cell::new(0),
             pinged_at: Cell::new(None),
             own: Cell::new(None),
             ending: Cell::new(None),
@@ -118,6 +122,9 @@ impl Streams {
 
     /// A frame to the client.
     pub(super) fn went(&self, frame: Frame) {
+        if matches!(frame.kind, Kind::Data | Kind::Headers) {
+            self.spoke.set(true);
+        }
         self.ledger.borrow_mut().went(frame);
     }
 
@@ -125,8 +132,8 @@ impl Streams {
         self.heard.set(true);
     }
 
-    pub(super) fn note_spoke(&self) {
-        self.spoke.set(true);
+    pub(super) fn note_sent(&self, bytes: usize) {
+        self.unanswered.set(self.unanswered.get().saturating_add(bytes));
     }
 
     /// A frame of our own that is to go out.
@@ -170,16 +177,17 @@ impl Streams {
         }
     }
 
-    /// Looks at the time limits.
-    pub(crate) fn sweep(&self, now: Instant, patience: &Patience) -> Due {
+    /// Looks at the time limits. `is_blocked`: the socket takes no more for now, which has a limit of its own (B137).
+    pub(crate) fn sweep(&self, now: Instant, patience: &Patience, is_blocked: bool) -> Due {
         self.ledger.borrow_mut().earn(frames_in(patience.sweep));
         let open = self.open.borrow();
         open.values().for_each(|stream| stream.sweep(patience));
-        if self.heard.take() {
+        if self.heard.take() || is_blocked {
             self.heard_at.set(now);
+            self.unanswered.set(0);
             self.pinged_at.set(None);
         }
-        if self.spoke.take() || !open.is_empty() {
+        if self.spoke.take() || is_blocked || !open.is_empty() {
             self.idle_since.set(now);
         }
         let past = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
@@ -195,8 +203,11 @@ impl Streams {
             self.end(now);
             return Due::Wake;
         }
+        // Behind much of an answer a ping arrives late: a slow client gets the time of one that does not read (B137).
+        let is_behind = self.unanswered.get() > HTTP2_PIECE_BYTES;
+        let wait = if is_behind { patience.window.max(patience.http2_ping_wait) } else { patience.http2_ping_wait };
         match self.pinged_at.get() {
-            Some(at) if past(at, patience.http2_ping_wait) => Due::Kill,
+            Some(at) if past(at, wait) => Due::Kill,
             None if past(self.heard_at.get(), patience.http2_ping_after) => {
                 self.pinged_at.set(Some(now));
                 self.own.set(Some(PING));

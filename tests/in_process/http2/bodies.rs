@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
     sync::{Mutex, mpsc},
     time::{Duration, Instant},
 };
@@ -296,7 +295,7 @@ fn a_narrow_client_gets_all_of_it() {
     run(async {
         let narrow = crate::front::Client::connect_narrow(front.front.address, 4096).stream;
         narrow.set_nonblocking(true).unwrap();
-        let socket = tokio::net::TcpStream::from_std(TcpStream::from(narrow)).unwrap();
+        let socket = tokio::net::TcpStream::from_std(narrow).unwrap();
         let mut client = Client::on(socket, &front, "a.test", &client::Builder::new()).await;
         let mut asked = request("POST", "/");
         asked.headers_mut().insert("content-length", HeaderValue::from(body.len()));

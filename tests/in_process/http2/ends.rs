@@ -9,13 +9,18 @@ use std::{
 
 use bytes::Bytes;
 use h2::Reason;
-use hotcore::{limits::HELD_PER_DOMAIN_MAX, service::worker::Drain};
+use hotcore::{
+    limits::{HELD_PER_DOMAIN_MAX, HTTP2_FAULTS_MAX},
+    service::worker::Drain,
+};
 
 use super::rig::{
-    Answer, Client, GOAWAY, HEADERS, PING, Raw, SETTINGS, front_of, front_with, get, number, request, run, send_all,
+    Answer, Client, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, Raw, SETTINGS, block, front_of,
+    front_with, get, number, request, run, send_all,
 };
 use crate::{
     front::{Backend, Reserved, dead_port, eventually},
+    recorder::Recorder,
     secure::SecureFront,
 };
 
@@ -122,7 +127,7 @@ fn a_client_that_vanishes_takes_all_its_streams_along() {
         let mut raw = Raw::connect(&front);
         for number in 0..10 {
             let path = if number % 2 == 0 { "/begin" } else { "/never" };
-            let block = super::rig::block("GET", path, &[]);
+            let block = block("GET", path, &[]);
             raw.send(HEADERS, 5, 2 * number + 1, &block);
         }
         eventually("all are at the backend", || backend.open() == 10);
@@ -161,6 +166,52 @@ fn a_body_cut_short_resets_its_stream() {
             assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{path}");
         }
         assert_eq!(client.get("/until-close").await.text(), "hello", "B101");
+    });
+}
+
+/// B47: a reset without an error is no end of the body.
+#[test]
+fn an_upload_that_is_reset_without_an_error_is_not_complete() {
+    let recorder = Recorder::silent();
+    let front = front_with(recorder.port, |_| {});
+    let mut raw = Raw::connect(&front);
+    for number in 0..50_u32 {
+        let stream = 4 * number + 1;
+        raw.send(HEADERS, END_HEADERS, stream, &block("POST", "/", &[]));
+        raw.send(DATA, 0, stream, b"delete everything older than a year");
+        let count = usize::try_from(number).unwrap() + 1;
+        recorder.wait("it is there", |links| {
+            links.iter().filter(|link| link.bytes.ends_with(b"year\r\n")).count() == count
+        });
+        raw.send(RST_STREAM, 0, stream, &0_u32.to_be_bytes());
+        // A second stream, so that this is no flood (B120).
+        raw.send(HEADERS, END_HEADERS | END_STREAM, stream + 2, &block("GET", "/", &[("host", "b.test")]));
+        raw.outcome(stream + 2).unwrap();
+    }
+    recorder.wait_for_end();
+    assert!(recorder.requests().is_empty(), "{:?}", recorder.requests());
+}
+
+/// B96, B100: resets that an honest client's requests lead to are no fault of its own (B121).
+#[test]
+fn many_early_and_broken_answers_are_no_flood() {
+    let backend = Backend::start(|mut peer, _| {
+        let head = peer.read_head().unwrap();
+        if head.starts_with("GET") {
+            return peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello");
+        }
+        peer.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!");
+        while !peer.ends() {}
+    });
+    let front = front_of(&backend);
+    run(async {
+        let mut client = Client::connect(&front).await;
+        for _ in 0..2 * HTTP2_FAULTS_MAX {
+            let (answer, mut body) = client.begin(request("POST", "/")).await;
+            body.send_data(Bytes::from_static(b"some of it"), false).unwrap();
+            assert_eq!(Answer::read(answer.await.unwrap()).await.unwrap().status, 413);
+            assert!(Answer::read(client.ask(get("/")).await.unwrap()).await.is_err());
+        }
     });
 }
 
@@ -247,7 +298,7 @@ fn a_stop_has_its_time() {
 #[test]
 fn a_hand_over_lets_bodies_move_on() {
     let (backend, go) = waiting();
-    let mut front = front_with(backend.port, |config| config.patience.http2_goaway = Duration::from_millis(200));
+    let front = front_with(backend.port, |config| config.patience.http2_goaway = Duration::from_millis(200));
     run(async {
         let mut client = Client::connect(&front).await;
         let moving = client.ask(get("/moving")).await.unwrap();
@@ -293,7 +344,7 @@ fn a_stop_serves_what_has_just_arrived() {
 
 /// The bytes of the first answer, whatever the connection says of its end.
 fn first_answer(raw: &mut Raw) -> String {
-    String::from_utf8(raw.read_until(super::rig::DATA).payload).unwrap()
+    String::from_utf8(raw.read_until(DATA).payload).unwrap()
 }
 
 fn hurried(change: impl FnOnce(&mut hotcore::proxy::Patience)) -> (SecureFront, Backend) {
@@ -311,8 +362,8 @@ fn hurried(change: impl FnOnce(&mut hotcore::proxy::Patience)) -> (SecureFront, 
 fn preface_and_settings_have_their_time() {
     let limit = Duration::from_millis(400);
     let (front, _backend) = hurried(|patience| patience.http2_preface = limit);
-    let mut others = [Raw::silent(&front), Raw::silent(&front), Raw::silent(&front)];
     let start = Instant::now();
+    let mut others = [Raw::silent(&front), Raw::silent(&front), Raw::silent(&front)];
     others[1].client.send(b"PRI * HTTP/2.0\r\n");
     others[2].client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     for raw in &mut others {

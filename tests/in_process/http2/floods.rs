@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hotcore::limits::{HTTP2_CANCELLED_MAX, HTTP2_FAULTS_MAX, HTTP2_PENDING_RESETS_MAX};
+use hotcore::limits::{
+    HTTP2_CANCELLED_MAX, HTTP2_FAULTS_MAX, HTTP2_IDLE_FRAMES_MAX, HTTP2_IDLE_FRAMES_PER_SECOND,
+    HTTP2_PENDING_RESETS_MAX,
+};
 
 use super::rig::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, HEADERS, PING, PRIORITY, RST_STREAM, Raw, SETTINGS,
@@ -101,6 +104,26 @@ fn frames_that_bring_nothing() {
     front.front.is_left_alone();
 }
 
+/// B123: at the limit and past it, and the reason for who listens. What time allows comes on top.
+#[test]
+fn frames_that_bring_nothing_have_their_number() {
+    let backend = Backend::fixed("hello");
+    let front = front_with(backend.port, |config| config.patience.sweep = Duration::from_secs(1));
+    let pings = |count: u32| frame(PING, 0, 0, &[7; 8]).repeat(usize::try_from(count).unwrap());
+    let mut raw = Raw::connect(&front);
+    // The connection's own SETTINGS, and what acknowledges ours, are two of them.
+    raw.client.send(&pings(HTTP2_IDLE_FRAMES_MAX - 3));
+    for _ in 0..HTTP2_IDLE_FRAMES_MAX - 3 {
+        raw.read_until(PING);
+    }
+    raw.ask(1, &[]);
+    assert_eq!(raw.outcome(1).unwrap(), "hello");
+    raw.client.send(&pings(2 * HTTP2_IDLE_FRAMES_PER_SECOND + 100));
+    assert_eq!(raw.read_to_end(), Some(ENHANCE_YOUR_CALM));
+    drop(raw);
+    front.front.is_left_alone();
+}
+
 /// B123: CVE-2019-9518, and DATA of one byte (B236).
 #[test]
 fn bodies_of_nothing() {
@@ -189,7 +212,8 @@ fn streams_that_are_cancelled_before_they_are_looked_at() {
 fn streams_that_we_have_to_reset() {
     let recorder = Recorder::silent();
     let front = front_with(recorder.port, |_| {});
-    let tricks: [(&str, fn(u32) -> Vec<u8>); 4] = [
+    type Trick = fn(u32) -> Vec<u8>;
+    let tricks: [(&str, Trick); 4] = [
         ("a window of nothing", |stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4])),
         ("a window beyond all", |stream| frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes())),
         ("a malformed head", |_| Vec::new()),

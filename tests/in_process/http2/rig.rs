@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io::{self, Read, Write},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use h2::{
 };
 use hotcore::service::worker::WorkerConfig;
 use http::{HeaderMap, Request, Response};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
     task::{JoinHandle, LocalSet, spawn_local},
@@ -161,8 +162,8 @@ pub(super) async fn send_all(stream: &mut SendStream<Bytes>, body: &[u8]) -> Res
 }
 
 /// A client that sends frames as they are.
-pub(super) struct Raw {
-    pub(super) client: SecureClient,
+pub(crate) struct Raw {
+    pub(crate) client: SecureClient,
 }
 
 /// A frame as it came.
@@ -200,17 +201,32 @@ impl Raw {
         Self::connect_with(front, &[])
     }
 
+    /// To a server that is no front, by one of its names.
+    pub(crate) fn connect_to(address: SocketAddr, name: &str, roots: RootCertStore) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut raw = Self { client: SecureClient::connect(address, name, &Arc::new(config)).unwrap() };
+        raw.greet(&[]);
+        raw
+    }
+
     /// With settings of the test's own: identifier and value.
     pub(super) fn connect_with(front: &SecureFront, settings: &[(u16, u32)]) -> Self {
         let mut raw = Self::silent(front);
+        raw.greet(settings);
+        raw
+    }
+
+    fn greet(&mut self, settings: &[(u16, u32)]) {
         let payload: Vec<u8> = settings
             .iter()
             .flat_map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
             .collect();
-        raw.client.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &payload)].concat());
-        assert_eq!(raw.read().unwrap().kind, SETTINGS);
-        raw.send(SETTINGS, 1, 0, &[]);
-        raw
+        self.client.send(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(SETTINGS, 0, 0, &payload)].concat());
+        assert_eq!(self.read().unwrap().kind, SETTINGS);
+        self.send(SETTINGS, 1, 0, &[]);
     }
 
     pub(super) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -267,8 +283,15 @@ impl Raw {
         self.send(HEADERS, END_STREAM | END_HEADERS, stream, &block("GET", "/", fields));
     }
 
+    /// The same for another name.
+    pub(crate) fn ask_for(&mut self, name: &str, stream: u32) {
+        let pseudo = [(":method", "GET"), (":scheme", "https"), (":authority", name), (":path", "/")];
+        let block: Vec<u8> = pseudo.iter().flat_map(|(name, value)| field(name, value)).collect();
+        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+    }
+
     /// What becomes of a stream: the bytes of its answer as text, or the reason of its reset.
-    pub(super) fn outcome(&mut self, stream: u32) -> Result<String, u32> {
+    pub(crate) fn outcome(&mut self, stream: u32) -> Result<String, u32> {
         let mut text = String::new();
         loop {
             let frame = self.read().expect("the connection lives");

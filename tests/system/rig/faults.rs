@@ -199,13 +199,6 @@ impl Relay {
         let renewal = {
             let mut plan = self.plan.lock().unwrap();
             plan.requests.push(format!("{line} {body}"));
-            // Each begins and ends with a request of its own, if nothing goes wrong (RFC 8555, 7.4).
-            if target == "/order-plz" {
-                plan.orders.0 += 1;
-                plan.orders.1 = plan.orders.1.max(plan.orders.0);
-            } else if target.starts_with("/certZ/") {
-                plan.orders.0 = plan.orders.0.saturating_sub(1);
-            }
             plan.renewal.clone()
         };
         if let Some(fault) = self.fault(number) {
@@ -216,11 +209,23 @@ impl Relay {
             return reply(&mut client, "200 OK", &fields, answer);
         }
         let mut answer = self.ask(&request)?;
+        self.count_order(&target, &answer);
         if renewal.is_some() && target == "/dir" {
             answer = self.with_renewal(&answer);
         }
         client.write_all(&answer)?;
         finish(&mut client)
+    }
+
+    /// Each begins and ends with a request of its own that goes well (RFC 8555, 7.4).
+    fn count_order(&self, target: &str, answer: &[u8]) {
+        let orders = &mut self.plan.lock().unwrap().orders;
+        if target == "/order-plz" && answer.starts_with(b"HTTP/1.1 201") {
+            orders.0 += 1;
+            orders.1 = orders.1.max(orders.0);
+        } else if target.starts_with("/certZ/") && answer.starts_with(b"HTTP/1.1 200") {
+            orders.0 = orders.0.saturating_sub(1);
+        }
     }
 
     fn fault(&self, number: usize) -> Option<Fault> {

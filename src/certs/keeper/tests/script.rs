@@ -4,14 +4,15 @@ use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     rc::Rc,
-    time::{Duration, SystemTime},
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
-use super::{domain, wall};
+use super::{START, domain, wall};
 use crate::{
     certs::issuer::{
         Answer, Cause, CertificateId, ChallengeKind, Challenges, Failure, Issued, Issuer, NewOrder, Offer,
@@ -61,7 +62,8 @@ pub(super) struct State {
 }
 
 /// See [`State::look`].
-pub(super) struct Look(pub(super) Box<dyn Fn(&Domain, &Answer)>);
+pub(super) struct Look(pub(super) Box<Looking>);
+type Looking = dyn Fn(&Domain, &Answer);
 
 impl std::fmt::Debug for Look {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -144,14 +146,11 @@ pub(super) fn failure(step: Step, cause: Cause) -> Failure {
 /// A chain for this key.
 pub(super) fn issued(domain: &Domain, key_pem: &str, from: SystemTime, until: SystemTime) -> Issued {
     let key = KeyPair::from_pem(key_pem).unwrap();
-    let mut root = CertificateParams::new(Vec::new()).unwrap();
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root_key = KeyPair::generate().unwrap();
-    let root = root.self_signed(&root_key).unwrap();
+    let (root, root_key) = root();
     let mut leaf = CertificateParams::new(vec![domain.to_string()]).unwrap();
     leaf.use_authority_key_identifier_extension = true;
     (leaf.not_before, leaf.not_after) = (OffsetDateTime::from(from), OffsetDateTime::from(until));
-    let leaf = leaf.signed_by(&key, &root, &root_key).unwrap();
+    let leaf = leaf.signed_by(&key, root, root_key).unwrap();
     Issued {
         domain: domain.clone(),
         key_pem: key_pem.to_owned(),
@@ -160,6 +159,17 @@ pub(super) fn issued(domain: &Domain, key_pem: &str, from: SystemTime, until: Sy
         not_after: until,
         id: None,
     }
+}
+
+/// One for all: making keys takes time.
+fn root() -> &'static (rcgen::Certificate, KeyPair) {
+    static ROOT: OnceLock<(rcgen::Certificate, KeyPair)> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let mut root = CertificateParams::new(Vec::new()).unwrap();
+        root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        (root.self_signed(&key).unwrap(), key)
+    })
 }
 
 /// Takes the answer away, as the real one does.
@@ -247,8 +257,8 @@ impl Issuer for Script {
     async fn renewal_window(&self, certificate: &CertificateId) -> Result<Option<RenewalWindow>, Failure> {
         self.note(Seen::Window(certificate.clone()));
         Ok(Some(RenewalWindow {
-            start: wall() + Duration::from_secs(10 * 86_400),
-            end: wall() + Duration::from_secs(11 * 86_400),
+            start: UNIX_EPOCH + Duration::from_secs(START + 2 * 86_400),
+            end: UNIX_EPOCH + Duration::from_secs(START + 3 * 86_400),
             explanation: None,
             ask_again: Duration::from_secs(6 * 3600),
         }))

@@ -77,21 +77,26 @@ impl<I: Issuer + 'static> Work<I> {
 
     /// Names whose certificates are not ordered here, as far as they are shown.
     pub(super) fn list_unordered(&mut self) {
-        let is_off = self.settings.ca.is_none();
+        let is_all = self.settings.ca.is_none() || self.closed.is_some();
         let table = self.table.clone();
         table.for_each(|rule| {
-            if is_off || is_local(&rule.domain) {
+            if is_all || is_local(&rule.domain) {
                 self.list(&rule.domain);
             }
         });
         self.shown = None;
     }
 
+    /// Whether its certificate comes from this machine alone: a local name, or any where no CA is asked but somebody makes them.
+    pub(super) fn is_made_here(&self, domain: &Domain) -> bool {
+        is_local(domain) || self.settings.ca.is_none() && self.settings.local.is_some()
+    }
+
     fn list(&mut self, domain: &Domain) {
         if self.unordered.len() < limits::UNORDERED_NAMES_SHOWN_MAX {
             self.unordered.insert(domain.clone());
         }
-        if is_local(domain) && self.shelf.get(domain).is_none() {
+        if self.is_made_here(domain) && self.shelf.get(domain).is_none() {
             self.want_local(domain);
         }
     }
@@ -124,7 +129,7 @@ impl<I: Issuer + 'static> Work<I> {
             Done::Local { domain, made } => self.local_made(domain, made),
             Done::LookedUp { domain, addresses } => {
                 if let Some(office) = &mut self.office {
-                    office.tell(Event::LookedUp { domain: domain.clone(), addresses });
+                    office.looked_up(&domain, addresses);
                 }
                 self.changed.insert(domain);
             }
@@ -207,9 +212,7 @@ impl<I: Issuer + 'static> Work<I> {
     fn read(&mut self, domain: Domain, reading: &Reading) {
         let finding = reading.names.get(&domain);
         let problems = finding.map(|finding| finding.problems.as_slice()).unwrap_or_default();
-        for problem in problems.iter().chain(reading.unread.iter().map(|(_, why)| why)) {
-            tracing::error!(%domain, "{problem}");
-        }
+        self.shelf.damaged(&domain, problems);
         let is_whole = reading.unread.is_empty() && problems.is_empty();
         let best = finding.and_then(|finding| finding.best()).map(|(source, _)| source);
         let was_own = self.shelf.get(&domain).is_some_and(|serving| serving.source == Source::Own);
@@ -234,7 +237,10 @@ impl<I: Issuer + 'static> Work<I> {
         self.own_warnings.forget(&domain);
         self.warned = None;
         let is_mapped = self.table.find(&domain).is_some();
-        if is_local(&domain) {
+        if let Some((_, again)) = &mut self.closed {
+            *again = Instant::now();
+        }
+        if self.is_made_here(&domain) {
             self.local_again = Instant::now();
             if is_mapped {
                 self.list(&domain);

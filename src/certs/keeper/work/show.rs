@@ -5,7 +5,6 @@ use tokio::time::Instant;
 use super::Work;
 use crate::{
     certs::{
-        is_local,
         issuer::Issuer,
         keeper::{
             account::Trouble,
@@ -33,10 +32,16 @@ impl<I: Issuer + 'static> Work<I> {
             self.shown = Some(Instant::now());
             self.show_all(&problems);
         }
+        let is_done = is_due || changed.len() > FEW;
         for domain in changed {
-            let state = self.office.as_ref().and_then(|office| office.schedule().state(&domain));
-            let standing = self.table.find(&domain).and_then(|_| self.standing(&domain, state, &problems));
-            self.board.put(&domain, standing);
+            let schedule = self.office.as_ref().map(super::Office::schedule);
+            // Those that are in the schedule have been shown with all others.
+            let is_known = schedule.is_some_and(|schedule| schedule.state_uncounted(&domain).is_some());
+            if !(is_done && is_known) {
+                let state = schedule.and_then(|schedule| schedule.state(&domain));
+                let standing = self.table.find(&domain).and_then(|_| self.standing(&domain, state, &problems));
+                self.board.put(&domain, standing);
+            }
         }
         self.board.set_problems(problems);
     }
@@ -69,7 +74,7 @@ impl<I: Issuer + 'static> Work<I> {
         };
         let is_listed = serving.is_some() || self.unordered.contains(domain);
         match (&self.office, &self.closed) {
-            _ if is_local(domain) => is_listed.then(|| standing::local(facts)),
+            _ if self.is_made_here(domain) => is_listed.then(|| standing::local(facts)),
             _ if self.settings.ca.is_none() => is_listed.then(|| standing::off(facts)),
             (Some(office), _) => {
                 let reason = office.schedule().reason(domain);
@@ -90,7 +95,7 @@ impl<I: Issuer + 'static> Work<I> {
         for (domain, unstored) in self.unstored.iter().take(limits::BOARD_DAMAGES_MAX) {
             problems.push(format!("the certificate of {domain} serves, but is not on disk: {}", unstored.why));
         }
-        problems.extend(self.shelf.damages().iter().take(limits::BOARD_DAMAGES_MAX).cloned());
+        problems.extend(self.shelf.damages());
         problems
     }
 
@@ -117,7 +122,7 @@ impl<I: Issuer + 'static> Work<I> {
                 Source::Ca if left < life / 6 => {
                     let schedule = self.office.as_ref().map(super::Office::schedule);
                     let is_wanted = match schedule {
-                        Some(schedule) => schedule.state(domain).is_some(),
+                        Some(schedule) => schedule.state_uncounted(domain).is_some(),
                         None => self.table.find(domain).is_some(),
                     };
                     if is_wanted && self.renewal_warnings.is_due(domain, now) {
