@@ -2,9 +2,11 @@
 
 use std::{fs, process::Command};
 
-use crate::rig::{Backend, Client, SecureSite, beside, folder, note, run, sha256, succeed};
+use crate::rig::{Backend, Client, SecureSite, beside, bounded, folder, note, run, sha256, succeed};
 
 const NAME: &str = "app.example";
+/// Far beyond what any of these programs takes.
+const SECONDS_MAX: u32 = 120;
 
 /// B62, B164, B169.
 #[test]
@@ -50,7 +52,7 @@ fn site() -> (SecureSite, Backend) {
 
 /// Runs a client of `clients/` that says `ok` when all is as it should be.
 fn client_agrees(site: &SecureSite, program: &str, script: &str) {
-    let mut command = Command::new(program);
+    let mut command = bounded(SECONDS_MAX, program);
     command.arg(beside(script)).args([site.address.ip().to_string(), site.address.port().to_string()]);
     assert_eq!(succeed(command.arg(site.root())), "ok\n");
 }
@@ -106,7 +108,7 @@ fn nghttp_uploads_a_file() {
 #[test]
 fn h2load_gets_ten_thousand_answers() {
     let (site, _backend) = site();
-    let mut command = Command::new("h2load");
+    let mut command = bounded(SECONDS_MAX, "h2load");
     command.args(["-n", "10000", "-c", "10", "-m", "32", &format!("--connect-to={}", site.address)]);
     let said = succeed(command.arg("https://site.example/"));
     note(said.lines().find(|line| line.starts_with("finished in")).expect("it has finished"));
@@ -117,7 +119,7 @@ fn h2load_gets_ten_thousand_answers() {
 
 /// It asks for the name that it sends as `:authority`, in the handshake, too.
 fn nghttp(site: &SecureSite, name: &str) -> Command {
-    let mut command = Command::new("nghttp");
+    let mut command = bounded(SECONDS_MAX, "nghttp");
     command.args(["--verbose", "--header", &format!(":authority: {name}")]).env("SSL_CERT_FILE", site.root());
     command
 }

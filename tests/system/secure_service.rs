@@ -2,12 +2,14 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
-use crate::rig::{Backend, Load, PATIENCE, SecureLoad, SecureSite, folder, note};
+use crate::rig::{Backend, Load, PATIENCE, SecureLoad, SecureSite, bounded, folder, note};
 
 const NAME: &str = "app.example";
+/// Far beyond what any of these programs takes.
+const SECONDS_MAX: u32 = 120;
 /// Clients of each version of HTTP.
 const CLIENTS: usize = 4;
 
@@ -72,7 +74,7 @@ fn a_stream_in_flight_ends_well_between_goaway_and_the_end() {
     let app = Backend::app("the app", files.path());
     let mut site = SecureSite::start(&[(NAME, app.port)]);
     // Line by line, since the test follows it.
-    let mut command = Command::new("stdbuf");
+    let mut command = bounded(SECONDS_MAX, "stdbuf");
     command.args(["--output=L", "nghttp", "--verbose", "--header", &format!(":authority: {NAME}")]);
     command.arg(format!("https://{}/slow", site.address)).env("SSL_CERT_FILE", site.root()).stdout(Stdio::piped());
     let mut nghttp = command.spawn().unwrap();

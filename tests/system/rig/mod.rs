@@ -83,6 +83,13 @@ pub(crate) fn run(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
 }
 
+/// A program that is ended after so many seconds, and exits with 124 then: a client that waits for ever fails its test.
+pub(crate) fn bounded(seconds: u32, program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", &seconds.to_string(), program]);
+    command
+}
+
 /// Runs a program that must succeed, and gives its standard output.
 pub(crate) fn succeed(command: &mut Command) -> String {
     let output = run(command);
