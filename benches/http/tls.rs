@@ -1,6 +1,6 @@
 //! The one certificate of all proxies, and the client's side of TLS.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hotcore::{
     certs::{
@@ -10,9 +10,9 @@ use hotcore::{
     domain::Domain,
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, NamedGroup, SignatureScheme,
     client::{
-        Resumption,
+        ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::aws_lc_rs::{self, cipher_suite::TLS13_AES_128_GCM_SHA256, kx_group::X25519},
@@ -56,10 +56,38 @@ pub(crate) fn client(is_http2: bool, session: Session) -> Arc<ClientConfig> {
         .with_no_client_auth();
     config.alpn_protocols = vec![if is_http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
     config.resumption = match session {
-        Session::Resumed => Resumption::in_memory_sessions(256),
+        Session::Resumed => Resumption::store(Arc::new(Purse::default())),
         Session::Kept | Session::Full => Resumption::disabled(),
     };
     Arc::new(config)
+}
+
+/// All tickets, the newest first; the library's own store keeps eight, and loses some when many come before they are used.
+#[derive(Debug, Default)]
+struct Purse(Mutex<Vec<Tls13ClientSessionValue>>);
+
+impl ClientSessionStore for Purse {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        self.0.lock().unwrap().push(ticket);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.lock().unwrap().pop()
+    }
 }
 
 /// Believes everything: what is measured is the other side.
