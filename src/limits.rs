@@ -106,6 +106,56 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// ... and at most so many bytes (B98).
 pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
+// ---- HTTP/2 ------------------------------------------------------------------------------------------------------
+
+/// Streams of one connection at a time (B119): browsers open some six, and proxies before us up to a hundred.
+pub const HTTP2_STREAMS_MAX: u32 = 100;
+/// Requests of one connection that are being answered: those of its streams, and of streams that were cancelled a moment ago (B125).
+pub const HTTP2_REQUESTS_MAX: usize = 2 * HTTP2_STREAMS_MAX as usize;
+/// Bytes of a frame (RFC 9113, 4.2): the least that must be allowed, and all that a relay needs.
+pub const HTTP2_FRAME_BYTES_MAX: u32 = 16 * 1024;
+/// Bytes of upload that one connection can make us hold (B119).
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// ... and one stream: one upload that nobody reads must not block its siblings (B119).
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+/// Bytes of an answer that wait for the window of one stream (B119).
+pub const HTTP2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of an answer that are handed over at a time: a stream makes progress by such steps (B124).
+pub const HTTP2_PIECE_BYTES: usize = 16 * 1024;
+/// Streams that were cancelled before they were looked at (CVE-2023-44487, B120).
+pub const HTTP2_PENDING_RESETS_MAX: usize = 20;
+/// Streams of one connection that we had to reset for a fault of the client's (CVE-2025-8671, B121).
+pub const HTTP2_FAULTS_MAX: usize = 64;
+/// Cancelled streams of one connection, if they are more than half of all: beyond it the connection is ended (B120).
+pub const HTTP2_CANCELLED_MAX: u64 = 100;
+/// Frames of one connection that bring nothing forward (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM, empty DATA), in a
+/// row; beyond it the connection is ended (B123). A thousand are a millisecond of a worker.
+pub const HTTP2_IDLE_FRAMES_MAX: u32 = 1_000;
+/// ... so many more are allowed each second ...
+pub const HTTP2_IDLE_FRAMES_PER_SECOND: u32 = 100;
+/// ... so many for each frame that brings something forward, either way ...
+pub const HTTP2_IDLE_FRAMES_PER_FRAME: u32 = 4;
+/// ... and one for so many bytes of an answer: some clients open their windows by 4 KiB, of the stream and of the connection.
+pub const HTTP2_BYTES_PER_IDLE_FRAME: u32 = 1024;
+/// Preface and SETTINGS must have come so long after the handshake (B131).
+pub const HTTP2_PREFACE_WAIT: Duration = Duration::from_secs(10);
+/// A connection without a stream is kept this long (B134).
+pub const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(120);
+/// After so much silence a ping is sent (B135) ...
+pub const HTTP2_PING_AFTER: Duration = Duration::from_secs(30);
+/// ... and must be answered within this time (B135).
+pub const HTTP2_PING_WAIT: Duration = Duration::from_secs(20);
+/// A connection that was told to end (GOAWAY) and has no stream and sends nothing is ended after this time (B127): a client that
+/// does not answer the ping in between.
+pub const HTTP2_GOAWAY_WAIT: Duration = Duration::from_secs(5);
+
+const _: () = assert!(HTTP2_STREAM_WINDOW_BYTES < HTTP2_CONNECTION_WINDOW_BYTES, "siblings have room");
+const _: () =
+    assert!(HTTP2_PIECE_BYTES as u64 >= PROGRESS_BYTES_PER_SECOND * PROGRESS_WINDOW.as_secs(), "a piece is progress");
+const _: () =
+    assert!(HTTP2_PIECE_BYTES <= HTTP2_FRAME_BYTES_MAX as usize && HTTP2_PIECE_BYTES <= HTTP2_SEND_BUFFER_BYTES);
+const _: () = assert!(HTTP2_REQUESTS_MAX as u64 > HTTP2_CANCELLED_MAX);
+
 // ---- Backends ----------------------------------------------------------------------------------------------------
 
 /// One attempt to connect (B18): loopback answers at once or not at all.

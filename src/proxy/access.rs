@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use http::{Method, Uri};
+use http::{Method, Uri, Version};
 
 use crate::limits::LOG_QUOTE_BYTES_MAX;
 
@@ -24,6 +24,7 @@ pub(crate) struct Access {
 
 #[derive(Debug)]
 struct Asked {
+    version: &'static str,
     method: Method,
     /// As the client wrote it.
     host: String,
@@ -33,8 +34,13 @@ struct Asked {
 
 impl Access {
     /// A request as it came in.
-    pub(crate) fn new(client: IpAddr, method: Method, host: &str, target: &Uri) -> Self {
-        let asked = Asked { method, host: cut(host).to_owned(), path: cut(target.path()).to_owned() };
+    pub(crate) fn new(client: IpAddr, version: Version, method: Method, host: &str, target: &Uri) -> Self {
+        let version = match version {
+            Version::HTTP_2 => "2",
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        };
+        let asked = Asked { version, method, host: cut(host).to_owned(), path: cut(target.path()).to_owned() };
         Self::begin(client, Some(asked))
     }
 
@@ -51,15 +57,16 @@ impl Access {
 impl Drop for Access {
     /// Hands the record to the log, which never makes a worker wait.
     fn drop(&mut self) {
-        let (method, host, path) = match &self.request {
-            Some(asked) => (cut(asked.method.as_str()), asked.host.as_str(), asked.path.as_str()),
-            None => ("-", "-", "-"),
+        let (version, method, host, path) = match &self.request {
+            Some(asked) => (asked.version, cut(asked.method.as_str()), asked.host.as_str(), asked.path.as_str()),
+            None => ("-", "-", "-", "-"),
         };
         let status = if self.left || self.status == 0 { 499 } else { self.status };
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             target: "hotcore::access",
             client = %self.client,
+            version,
             method,
             host,
             path,

@@ -4,22 +4,24 @@
 
 use std::{
     cell::Cell,
+    fmt,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{access::Access, connection::Conn, forward, upstream::Lease};
+use super::{access::Access, forward, http2::Stream, turn::Turn, upstream::Lease};
 
 /// The request body on its way to the backend.
 #[derive(Debug)]
 pub(crate) struct Upload {
     body: Option<Incoming>,
+    /// Where it comes on a stream of its own, and its client's clock is kept there.
+    stream: Option<Rc<Stream>>,
     state: Rc<UploadState>,
 }
 
@@ -28,14 +30,16 @@ pub(crate) struct Upload {
 pub(crate) struct UploadState {
     /// Every byte has been handed to the backend's connection.
     pub(crate) complete: Cell<bool>,
+    /// The client has ended it before its end.
+    pub(crate) broken: Cell<bool>,
 }
 
 impl Upload {
     /// `None` for a request without a body.
-    pub(crate) fn new(body: Option<Incoming>) -> Self {
+    pub(crate) fn new(body: Option<Incoming>, stream: Option<Rc<Stream>>) -> Self {
         let state = UploadState::default();
         state.complete.set(body.is_none());
-        Self { body, state: Rc::new(state) }
+        Self { body, stream, state: Rc::new(state) }
     }
 
     pub(crate) fn state(&self) -> Rc<UploadState> {
@@ -45,21 +49,35 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = UploadError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        if this.stream.as_ref().is_some_and(|stream| stream.is_refused()) {
+            return Poll::Ready(Some(Err(UploadError::Refused)));
+        }
+        let polled = Pin::new(&mut *body).poll_frame(cx);
+        if let Some(stream) = &this.stream {
+            match &polled {
+                Poll::Pending => stream.await_body(cx),
+                Poll::Ready(Some(Ok(frame))) => stream.body_comes(frame.data_ref().map_or(0, Bytes::len)),
+                Poll::Ready(_) => stream.body_comes(0),
+            }
+        }
+        let frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Err(error)) => {
+                this.state.broken.set(true);
+                return Poll::Ready(Some(Err(UploadError::Broken(error))));
+            }
             None => {
-                self.state.complete.set(true);
+                this.state.complete.set(true);
                 return Poll::Ready(None);
             }
         };
-        let trailers = frame.is_trailers();
-        if trailers || self.body.as_ref().is_some_and(Body::is_end_stream) {
-            self.state.complete.set(true);
+        if frame.is_trailers() || body.is_end_stream() {
+            this.state.complete.set(true);
         }
         Poll::Ready(Some(Ok(filter(frame))))
     }
@@ -70,6 +88,33 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Why the backend does not get the rest of an upload.
+#[derive(Debug)]
+pub(crate) enum UploadError {
+    /// The client has ended it before its end, or the framing is wrong.
+    Broken(hyper::Error),
+    /// It was refused meanwhile; the stream knows why.
+    Refused,
+}
+
+impl fmt::Display for UploadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => fmt::Display::fmt(error, f),
+            Self::Refused => f.write_str("the request body was refused"),
+        }
+    }
+}
+
+impl std::error::Error for UploadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Broken(error) => error.source(),
+            Self::Refused => None,
+        }
     }
 }
 
@@ -89,7 +134,7 @@ fn filter(frame: Frame<Bytes>) -> Frame<Bytes> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     source: Source,
-    conn: Rc<Conn>,
+    turn: Turn,
     access: Option<Box<Access>>,
 }
 
@@ -112,8 +157,8 @@ struct Relay {
 
 impl Answer {
     /// A page, or an empty body.
-    pub(crate) fn page(bytes: Bytes, conn: Rc<Conn>, access: Option<Box<Access>>) -> Self {
-        Self { source: Source::Page((!bytes.is_empty()).then_some(bytes)), conn, access }
+    pub(crate) fn page(bytes: Bytes, turn: Turn, access: Option<Box<Access>>) -> Self {
+        Self { source: Source::Page((!bytes.is_empty()).then_some(bytes)), turn, access }
     }
 
     /// The backend's body.
@@ -122,14 +167,14 @@ impl Answer {
         lease: Lease,
         upload: Rc<UploadState>,
         reset_if_cut: bool,
-        conn: Rc<Conn>,
+        turn: Turn,
         access: Option<Box<Access>>,
     ) -> Self {
         let mut relay = Relay { body, lease: Some(lease), upload, reset_if_cut };
         if relay.body.is_end_stream() {
             relay.finish();
         }
-        Self { source: Source::Relay(relay), conn, access }
+        Self { source: Source::Relay(relay), turn, access }
     }
 }
 
@@ -143,9 +188,9 @@ impl Relay {
     }
 
     /// The body ends before its end, whoever is to blame: the backend, the client, or we ourselves.
-    fn cut(&mut self, conn: &Conn) {
+    fn cut(&mut self, turn: &Turn) {
         if self.lease.take().is_some() && self.reset_if_cut {
-            conn.reset_on_close();
+            turn.reset_on_close();
         }
     }
 }
@@ -178,7 +223,7 @@ impl Body for Answer {
                 Poll::Ready(Some(Ok(filter(frame))))
             }
             Some(Err(error)) => {
-                relay.cut(&this.conn);
+                relay.cut(&this.turn);
                 if let Some(access) = &mut this.access {
                     access.cut = true;
                 }
@@ -215,8 +260,8 @@ impl Drop for Answer {
             access.left = true;
         }
         if let Source::Relay(relay) = &mut self.source {
-            relay.cut(&self.conn);
+            relay.cut(&self.turn);
         }
-        self.conn.answer_ends(Instant::now());
+        self.turn.answer_ends();
     }
 }

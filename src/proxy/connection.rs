@@ -9,6 +9,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
+    rc::Rc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -21,7 +22,13 @@ use tokio::{
 };
 
 pub(crate) use self::stream::ConnStream;
-use super::{head::Head, pages::Problem, patience::Patience, progress::Progress};
+use super::{
+    head::Head,
+    http2::{Due, Streams},
+    pages::Problem,
+    patience::Patience,
+    progress::{Progress, tick},
+};
 use crate::{
     domain::Domain,
     limits::{FRESH_GRACE, HEAD_READ_BYTES},
@@ -40,6 +47,8 @@ enum Phase {
     Answering,
     /// Between two requests.
     Idle,
+    /// Several requests at a time: what each of them does, its stream knows.
+    Multiplexed,
 }
 
 /// A client connection. Everything in it changes through shared references: it never leaves its worker.
@@ -49,6 +58,8 @@ pub(crate) struct Conn {
     peer: IpAddr,
     /// The name that the certificate of this connection is for; plain HTTP has none.
     secured_for: OnceCell<Domain>,
+    /// Its streams, on HTTP/2.
+    streams: OnceCell<Rc<Streams>>,
     phase: Cell<Phase>,
     /// When the phase began; coarse.
     since: Cell<Instant>,
@@ -90,6 +101,7 @@ impl Conn {
             // On a dual-stack socket IPv4 peers arrive as ::ffff:a.b.c.d (B82).
             peer: peer.ip().to_canonical(),
             secured_for: OnceCell::new(),
+            streams: OnceCell::new(),
             phase: Cell::new(Phase::Fresh),
             since: Cell::new(now),
             task: RefCell::new(None),
@@ -167,6 +179,16 @@ impl Conn {
     /// The name that the certificate of this connection is for (B67); `None`: plain HTTP.
     pub(crate) fn secured_for(&self) -> Option<&Domain> {
         self.secured_for.get()
+    }
+
+    /// From now on the connection speaks HTTP/2.
+    pub(crate) fn multiplex(&self, streams: Rc<Streams>, now: Instant) {
+        if self.last.get() {
+            // A drain has begun meanwhile; what is on its way is still taken (B127).
+            streams.end(now);
+        }
+        let _ = self.streams.set(streams);
+        self.enter(Phase::Multiplexed, now);
     }
 
     // ---- the course of a request ----
@@ -280,6 +302,9 @@ impl Conn {
 
     /// For how long the connection has had no request, if it has none and may get one.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
+        if let Some(streams) = self.streams.get() {
+            return streams.idle_since().filter(|_| !self.writing.get());
+        }
         let is_idle = self.phase.get() == Phase::Idle && !self.writing.get() && !self.closing.get();
         is_idle.then(|| self.since.get())
     }
@@ -293,7 +318,7 @@ impl Conn {
 
     /// No further request: an idle connection ends now, a busy one after its answer.
     pub(crate) fn close(&self) {
-        self.last.set(true);
+        self.close_after_answer();
         self.closing.set(true);
         self.wake();
     }
@@ -311,9 +336,14 @@ impl Conn {
     }
 
     /// The present answer, or the next one, says `Connection: close`. A connection that is idle now stays for one more request:
-    /// closing it could meet that request on its way, and a close that meets a request is a lost request (B207).
+    /// closing it could meet that request on its way, and a close that meets a request is a lost request (B207). HTTP/2 has words
+    /// for that, so its end begins at once.
     pub(crate) fn close_after_answer(&self) {
         self.last.set(true);
+        if let Some(streams) = self.streams.get() {
+            streams.end(Instant::now());
+            self.wake();
+        }
     }
 
     /// Whether no request is read any more.
@@ -332,9 +362,13 @@ impl Conn {
         self.last.get()
     }
 
-    /// Whether a request has arrived whose answer has not begun.
-    pub(crate) fn is_waiting_for_answer(&self) -> bool {
-        matches!(self.phase.get(), Phase::Head | Phase::Answering) && !self.answered.get()
+    /// Gives up requests that have arrived and whose answers have not begun (B207).
+    pub(crate) fn kill_waiting(&self) {
+        if let Some(streams) = self.streams.get() {
+            streams.kill_waiting();
+        } else if matches!(self.phase.get(), Phase::Head | Phase::Answering) && !self.answered.get() {
+            self.kill();
+        }
     }
 
     /// Ends the connection at once, whatever it is doing.
@@ -377,6 +411,17 @@ impl Conn {
                 self.since.set(now);
             }
         }
+        if let Some(streams) = self.streams.get() {
+            match streams.sweep(now, patience) {
+                Due::Nothing => {}
+                Due::Wake => self.wake(),
+                Due::Kill => {
+                    tracing::debug!(client = %self.peer, "HTTP/2 connection ended: its time is over");
+                    self.kill();
+                }
+            }
+            return;
+        }
         let age = now.saturating_duration_since(self.since.get());
         match self.phase.get() {
             Phase::Fresh if age >= patience.head || self.stopping.get() && age >= FRESH_GRACE => self.close(),
@@ -393,18 +438,4 @@ impl Conn {
         self.refuse(problem);
         self.wake();
     }
-}
-
-/// One sweep's worth of waiting. True when the client is too slow.
-fn tick(progress: &Cell<Progress>, patience: &Patience) -> bool {
-    let mut value = progress.get();
-    let stalled = value.wait(patience);
-    progress.set(value);
-    stalled
-}
-
-fn count(progress: &Cell<Progress>, bytes: usize) {
-    let mut value = progress.get();
-    value.add(bytes);
-    progress.set(value);
 }

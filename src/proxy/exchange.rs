@@ -25,6 +25,7 @@ use super::{
     forward::{self, BadResponse, Body, Outcome, Peer, RequestFacts, ResponseFraming, Scheme, Sending},
     head::{Framing, Head},
     pages::{self, Backend, Problem},
+    turn::Turn,
     upstream::{Lease, Tunnel},
 };
 use crate::{
@@ -77,41 +78,57 @@ impl Exchange {
         Self { proxy, conn, peer, memo: RefCell::new(None), tunnel: Cell::new(None) }
     }
 
+    pub(super) fn conn(&self) -> &Rc<Conn> {
+        &self.conn
+    }
+
     /// What follows the 101 that was just sent, if it was one.
     pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.take()
     }
 
-    /// Answers one request. `Err` when nobody waits for the answer any more: the connection ends.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, Gone> {
+    /// Answers one request. `Err` when nobody waits for the answer any more: the connection, or the stream, ends.
+    pub(super) async fn answer(&self, turn: Turn, request: Request<Incoming>) -> Result<Response<Answer>, Gone> {
         self.proxy.totals.requests.fetch_add(1, Ordering::Relaxed);
         let (parts, body) = request.into_parts();
         let accept = parts.headers.get(header::ACCEPT).cloned();
-        let mut access = self.proxy.access_log.then(|| Box::new(self.access(&parts)));
-        let upload = Upload::new((!body.is_end_stream()).then_some(body));
+        let mut access = self.proxy.access_log.then(|| Box::new(self.access(&turn, &parts)));
+        // The server of HTTP/1.1 leaves a page out by itself; that of HTTP/2 sends what it gets (B161).
+        let leaves_page_out = parts.method == Method::HEAD && turn.stream().is_some();
+        let upload = Upload::new((!body.is_end_stream()).then_some(body), turn.stream());
         let state = upload.state();
-        match self.try_answer(parts, upload, &mut access).await {
+        match self.try_answer(&turn, parts, upload, &mut access).await {
             Ok(response) => Ok(response),
-            Err(Failure::Options) => Ok(self.own(pages::options_answer(), &state, access)),
+            Err(Failure::Options) => Ok(own(turn, pages::options_answer(), &state, access)),
             Err(Failure::Gone) => Err(Gone),
             Err(Failure::Page(problem)) => {
                 // A refusal that the guard or the sweep noted meanwhile is the cause of what went wrong here.
-                let problem = self.conn.take_refusal().unwrap_or(problem);
-                Ok(self.own(pages::answer(&problem, accept.as_ref()), &state, access))
+                let problem = match turn.take_refusal() {
+                    Some(refusal) => refusal,
+                    // The client has left in the middle of its upload: nothing else went wrong.
+                    None if state.broken.get() => return Err(Gone),
+                    None => problem,
+                };
+                let mut page = pages::answer(&problem, accept.as_ref());
+                if leaves_page_out {
+                    *page.body_mut() = Bytes::new();
+                }
+                Ok(own(turn, page, &state, access))
             }
         }
     }
 
     async fn try_answer(
         &self,
+        turn: &Turn,
         mut parts: request::Parts,
         upload: Upload,
         access: &mut Option<Box<Access>>,
     ) -> Result<Response<Answer>, Failure> {
-        if let Some(problem) = self.conn.take_refusal() {
+        if let Some(problem) = turn.take_refusal() {
             return Err(problem.into());
         }
-        let Some(head) = self.conn.take_head() else { return Err(Failure::Gone) };
+        let Some(head) = turn.take_head() else { return Err(Failure::Gone) };
         let rule = self.route(&head, &parts)?;
         let sending = self.prepare(&mut parts, &head, &rule)?;
 
@@ -120,7 +137,7 @@ impl Exchange {
         let request = Request::from_parts(parts, upload);
         let (response, lease, rule) = self.send(rule, request, &state).await?;
         let asked = Asked { rule, method, version, sending, upload: state };
-        self.relay(response, lease, asked, access.take())
+        self.relay(turn, response, lease, asked, access.take())
     }
 
     // ---- step 1 and 2: name and route ----
@@ -198,6 +215,7 @@ impl Exchange {
 
     fn relay(
         &self,
+        turn: &Turn,
         response: Response<Incoming>,
         mut lease: Lease,
         asked: Asked,
@@ -211,41 +229,43 @@ impl Exchange {
         let client = forward::Client { version: asked.version, accepts_trailers: asked.sending.accepts_trailers };
         forward::clean_response(&mut parts.headers, parts.status, framing, client, upgrade);
         parts.version = Version::HTTP_11;
-        self.conn.answer_begins();
+        turn.answer_begins();
         if framing == ResponseFraming::Tunnel {
             self.tunnel.set(Some(lease.into_tunnel()));
-            let answer = Answer::page(Bytes::new(), self.conn.clone(), with_status(access, parts.status));
+            let answer = Answer::page(Bytes::new(), turn.clone(), with_status(access, parts.status));
             return Ok(Response::from_parts(parts, answer));
         }
-        // An answer that may end before the upload does leaves bytes on the connection that are no request (B96, P19).
-        if self.conn.is_last() || !asked.upload.complete.get() {
+        // An answer may end before the upload does (B96).
+        if turn.must_say_close(asked.upload.complete.get()) {
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // An end by FIN is the only sign of the end here, so a cut must not look like one (B100).
         let reset_if_cut = asked.version == Version::HTTP_10;
         let access = with_status(access, parts.status);
-        let answer = Answer::relay(body, lease, asked.upload, reset_if_cut, self.conn.clone(), access);
+        let answer = Answer::relay(body, lease, asked.upload, reset_if_cut, turn.clone(), access);
         Ok(Response::from_parts(parts, answer))
     }
 
-    /// An answer of our own; the server leaves its body out for HEAD.
-    fn own(&self, response: Response<Bytes>, upload: &UploadState, access: Option<Box<Access>>) -> Response<Answer> {
-        self.conn.answer_begins();
-        let (mut parts, page) = response.into_parts();
-        // What is left of an upload is never read as a request (B161, P19).
-        if self.conn.is_last() || !upload.complete.get() {
-            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        let answer = Answer::page(page, self.conn.clone(), with_status(access, parts.status));
-        Response::from_parts(parts, answer)
-    }
-
-    fn access(&self, parts: &request::Parts) -> Access {
-        if !self.conn.has_head() {
+    fn access(&self, turn: &Turn, parts: &request::Parts) -> Access {
+        if !turn.has_head() {
             return Access::refused(self.conn.peer());
         }
-        Access::new(self.conn.peer(), parts.method.clone(), &name_as_written(parts), &parts.uri)
+        Access::new(self.conn.peer(), parts.version, parts.method.clone(), &name_as_written(parts), &parts.uri)
     }
+}
+
+/// An answer of our own; the server leaves its body out for HEAD.
+fn own(turn: Turn, response: Response<Bytes>, upload: &UploadState, access: Option<Box<Access>>) -> Response<Answer> {
+    turn.answer_begins();
+    let (mut parts, page) = response.into_parts();
+    if turn.stream().is_some() {
+        // There is no such thing on HTTP/2 (RFC 9113, 8.2.2).
+        parts.headers.remove(header::CONNECTION);
+    } else if turn.must_say_close(upload.complete.get()) {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let answer = Answer::page(page, turn, with_status(access, parts.status));
+    Response::from_parts(parts, answer)
 }
 
 /// What is to be remembered of a request until its answer comes.

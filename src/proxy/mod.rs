@@ -13,12 +13,14 @@ mod body;
 mod connection;
 mod exchange;
 mod guard;
+mod http2;
 mod lingering;
 mod patience;
 mod progress;
 mod secure;
 mod stream;
 mod tunnel;
+mod turn;
 mod upstream;
 
 pub mod chunks;
@@ -63,12 +65,13 @@ use self::{
     guard::Guard,
     lingering::{finish, linger},
     stream::ClientStream,
+    turn::Turn,
     upstream::{Holds, Tunnel, Upstreams},
 };
 use crate::{
     limits::{REQUEST_FIELDS_MAX, REQUEST_HEAD_BYTES_MAX, TUNNEL_BUFFER_BYTES, UPGRADE_WAIT},
     routes::Table,
-    tls::{Front, FrontConfig},
+    tls::{self, Front, FrontConfig},
 };
 
 /// How a client came in.
@@ -256,8 +259,10 @@ impl Proxy {
         let cut_requests = async {
             sleep(requests).await;
             for conn in self.connections.borrow().values() {
-                if tunnels <= requests || conn.is_waiting_for_answer() {
+                if tunnels <= requests {
                     conn.kill();
+                } else {
+                    conn.kill_waiting();
                 }
             }
             std::future::pending::<()>().await;
@@ -292,19 +297,25 @@ impl Proxy {
                 // In a box of its own: what a handshake needs is given back when it is over.
                 let mut handshake = Box::pin(self.secure(front, &conn));
                 match self.drive(&conn, &mut handshake).await {
-                    // The place where a connection whose protocol is HTTP/2 takes another way.
                     Some(Some(stream)) => ClientStream::Secure(stream),
                     Some(None) | None => return,
                 }
             }
             (Door::Https, None) => return,
         };
+        if let ClientStream::Secure(secure) = &stream
+            && tls::speaks_http2(secure)
+        {
+            let _seat = seat;
+            return Box::pin(self.speak_http2(conn, stream)).await;
+        }
         let guard = Guard::new(stream, conn.clone());
         let exchange = Rc::new(Exchange::new(self.clone(), conn.clone()));
         let answering = exchange.clone();
         let service = service_fn(move |request| {
             let exchange = answering.clone();
-            async move { exchange.answer(request).await }
+            let turn = Turn::Connection(exchange.conn().clone());
+            async move { exchange.answer(turn, request).await }
         });
         let mut http = self.http1.serve_connection(TokioIo::new(guard), service);
         let done = self.drive(&conn, &mut http).await;

@@ -3,7 +3,7 @@
 //! Pure: time comes in as figures. An idle limit alone would let one byte a minute hold a backend for ever, a total time
 //! would cut honest uploads; so what counts is the average rate over a window of waiting (B151).
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use super::patience::Patience;
 
@@ -32,6 +32,21 @@ impl Progress {
     }
 }
 
+/// Notes bytes on a shared account.
+pub(crate) fn count(progress: &Cell<Progress>, bytes: usize) {
+    let mut value = progress.get();
+    value.add(bytes);
+    progress.set(value);
+}
+
+/// One sweep's worth of waiting on a shared account. True when the client is too slow.
+pub(crate) fn tick(progress: &Cell<Progress>, patience: &Patience) -> bool {
+    let mut value = progress.get();
+    let stalled = value.wait(patience);
+    progress.set(value);
+    stalled
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,14 +55,8 @@ mod tests {
     const ENOUGH: usize = 240 * 60;
 
     /// A whole window in one step.
-    const WINDOW: Patience = Patience {
-        head: Duration::ZERO,
-        keep_alive: Duration::ZERO,
-        window: PROGRESS_WINDOW,
-        bytes_per_second: 240,
-        sweep: PROGRESS_WINDOW,
-        linger: Duration::ZERO,
-    };
+    const WINDOW: Patience =
+        Patience { window: PROGRESS_WINDOW, bytes_per_second: 240, sweep: PROGRESS_WINDOW, ..Patience::DEFAULT };
 
     /// B136, B137, section 12: 240 B/s over 60 s of waiting, at the limit and one below it.
     #[test]

@@ -42,6 +42,8 @@ pub enum Refusal {
     BlankBeforeColon,
     /// A field name that is empty or no token, or a line without a colon (P5, B46). 400.
     FieldName,
+    /// A value that begins or ends with a blank, on HTTP/2, where that is malformed (RFC 9113, 8.2.1; B70). 400.
+    PaddedValue,
     /// HTTP/1.1 without `Host` (P7, B64). 400.
     NoHost,
     /// More than one `Host` line, even if equal (P7, B64). 400.
@@ -116,6 +118,7 @@ impl Refusal {
             Self::FoldedLine => "a header line begins with a blank",
             Self::BlankBeforeColon => "there is a blank between a header's name and its colon",
             Self::FieldName => "a header line has no valid name with a colon after it",
+            Self::PaddedValue => "a header's value begins or ends with a blank",
             Self::NoHost => "the Host header is missing",
             Self::TwoHosts => "there is more than one Host header",
             Self::BadHost => "the Host header is not a host name with at most a port",

@@ -33,7 +33,7 @@ use tokio_rustls::{LazyConfigAcceptor, StartHandshake, server::TlsStream};
 use super::{
     Certificates, Tickets,
     certificates::Challenges,
-    hello::{self, ACME_TLS, Refusal, SPOKEN, Wish},
+    hello::{self, ACME_TLS, HTTP_2, Refusal, SPOKEN, Wish},
 };
 use crate::{
     domain::Domain,
@@ -144,6 +144,11 @@ pub struct Secured<S> {
     pub stream: Box<TlsStream<S>>,
     /// The name that its certificate is for.
     pub domain: Domain,
+}
+
+/// Whether HTTP/2 was agreed on.
+pub fn speaks_http2<S>(stream: &TlsStream<S>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(HTTP_2)
 }
 
 /// Why there is no connection to go on with; never an error of ours.

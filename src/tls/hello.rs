@@ -6,8 +6,9 @@ use crate::domain::Domain;
 
 /// The protocol of a certificate authority's challenge (RFC 8737, 6.2).
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
-/// What is spoken behind the handshake, the preferred one first (RFC 7301, 3.2). HTTP/2 takes its place before it.
-pub(super) const SPOKEN: [&[u8]; 1] = [HTTP_11];
+/// What is spoken behind the handshake, the preferred one first (RFC 7301, 3.2).
+pub(super) const SPOKEN: [&[u8]; 2] = [HTTP_2, HTTP_11];
+pub(super) const HTTP_2: &[u8] = b"h2";
 const HTTP_11: &[u8] = b"http/1.1";
 
 /// Who asks.

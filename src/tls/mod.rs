@@ -14,7 +14,7 @@ mod keyring;
 mod tickets;
 
 pub use certificates::Certificates;
-pub use front::{Ending, Front, FrontConfig, Patience, Secured, Totals};
+pub use front::{Ending, Front, FrontConfig, Patience, Secured, Totals, speaks_http2};
 pub use hello::Refusal;
 pub use keyring::{Keyring, Misfit};
 pub use rustls::sign::CertifiedKey;

@@ -13,6 +13,7 @@ mod garbage;
 mod handshakes;
 mod holding;
 mod house;
+mod http2;
 mod https;
 mod limits;
 mod names;

@@ -22,6 +22,7 @@ const SHORT: Patience = Patience {
     bytes_per_second: 20_000,
     sweep: Duration::from_millis(10),
     linger: Duration::from_millis(100),
+    ..Patience::DEFAULT
 };
 
 fn front_with(port: u16) -> Front {

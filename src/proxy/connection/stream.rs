@@ -16,7 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Conn, count};
+use super::Conn;
+use crate::proxy::progress::count;
 
 /// Reading and writing on a shared [`Conn`].
 #[derive(Debug, Clone)]

@@ -202,7 +202,7 @@ fn is_idempotent(method: &Method) -> bool {
 
 /// The same request once more; it has no body.
 fn copy(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::new(None));
+    let mut copy = Request::new(Upload::new(None, None));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();

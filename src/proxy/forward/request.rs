@@ -170,7 +170,7 @@ pub fn origin_form(target: Uri) -> Uri {
     }
     // Made anew: the path may be empty within (`http://a.com#b`), and would be written so.
     let path = target.path_and_query().map_or("/", PathAndQuery::as_str);
-    let slash = if path.starts_with('/') { "" } else { "/" };
+    let slash = if path.starts_with('/') || path == "*" { "" } else { "/" };
     PathAndQuery::try_from(format!("{slash}{path}")).map(Uri::from).unwrap_or_default()
 }
 
