@@ -88,6 +88,10 @@ pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
 pub const RELAY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one read takes before a body is expected: most heads, and no more space than that to prepare.
 pub const HEAD_READ_BYTES: usize = 2 * 1024;
+/// A warning that a stranger can cause is given again for the same name after this time (B175).
+pub const REMINDER_EVERY: Duration = Duration::from_secs(3600);
+/// Names that are remembered for it, and so the warnings in that time.
+pub const REMINDERS_MAX: usize = 1024;
 /// Bytes of outside text shown on a page (B159).
 pub const PAGE_QUOTE_BYTES_MAX: usize = 253;
 
@@ -313,7 +317,40 @@ pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
 pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
+/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
+pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
+pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
+/// Names that need attention, as `hotcore status` shows them one by one.
+pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
+/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
+pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
+
+const _: () = assert!(
+    DOMAIN_BYTES_MAX
+        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
+        + CERTIFICATE_REASON_BYTES_MAX
+        + "\nmore ".len()
+        + DOMAIN_BYTES_MAX
+        <= REPLY_BYTES_MAX,
+    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
+);
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
+
+// ---- Certificates of local names ---------------------------------------------------------------------------------
+
+/// One call of mkcert (B224); one takes some 50 ms.
+pub const MKCERT_WAIT: Duration = Duration::from_secs(20);
+/// A process group that was killed is waited for so long; then it is the system's.
+pub const MKCERT_KILL_WAIT: Duration = Duration::from_secs(1);
+/// Bytes that it may say, on each of both ways: it says some 400.
+pub const MKCERT_OUTPUT_BYTES_MAX: usize = 16 * 1024;
+/// The first user id of a person on Linux (login.defs(5), UID_MIN); those below are root's and services'.
+pub const PERSON_UID_MIN: u32 = 1_000;
+/// When mkcert is tried again for a name after its first and second failure, and after each further one: its trouble is one
+/// of the machine, and each try runs a program.
+pub const LOCAL_RETRY_AFTER: [Duration; 3] =
+    [Duration::from_secs(60), Duration::from_secs(10 * 60), Duration::from_secs(3600)];
 
 // ---- TLS ---------------------------------------------------------------------------------------------------------
 
@@ -327,6 +364,10 @@ pub const HANDSHAKES_COMPUTING_MAX: usize = 4;
 pub const CERTIFICATE_SHARDS: usize = 4096;
 /// Names that were asked for in vain and wait to be heard of; beyond it they are left out.
 pub const CERTIFICATES_ASKED_MAX: usize = 256;
+/// One worker passes on a name that plain HTTP asks for without a certificate this often ...
+pub const CERTIFICATE_ASK_EVERY: Duration = Duration::from_secs(1);
+/// ... and so many names in that time; the others when their clients come again.
+pub const CERTIFICATES_WANTED_MAX: usize = 64;
 /// Names that a person wants tried now and that wait for it; beyond it the wish is refused.
 pub const CERTIFICATE_WISHES_MAX: usize = 256;
 /// A key of session tickets seals for this long and then opens for as long again (B170).
@@ -335,6 +376,7 @@ pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// costs 171 bytes, and less than the noise of a measurement (2,000 handshakes: 98 µs of the server with either number).
 pub const TICKETS_PER_HANDSHAKE: usize = 2;
 
+const _: () = assert!(CERTIFICATES_WANTED_MAX < CERTIFICATES_ASKED_MAX, "room is left for handshakes");
 const _: () = assert!(CERTIFICATE_SHARDS.is_power_of_two());
 const _: () = assert!(2 * TICKET_KEY_LIFE.as_secs() <= 7 * 24 * 3600, "no ticket lives longer (RFC 8446, 4.6.1)");
 
@@ -392,12 +434,16 @@ pub const STATUS_REFRESH: Duration = Duration::from_secs(5);
 pub const STOP_GRACE: Duration = Duration::from_millis(500);
 /// The control loop has this long for its last commit when the service stops or passes the pen on (B206).
 pub const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// The keeper of certificates has this long to rest when the service stops or passes the pen on (B206).
+pub const KEEPER_WAIT: Duration = Duration::from_secs(2);
 /// A second `serve` tries this long to reach the one that holds the state folder (B198).
 pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
 /// A lock that a failed new generation left behind is asked for this often.
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
 pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
+/// Certificates that `status` counts without a pause: their keeper waits for so long.
+pub const CERTIFICATES_COUNTED_AT_ONCE: usize = 1_024;
 /// Rules to hotcore's own ports that are looked for at the start, and named (B30).
 pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
 /// Problems that `status` shows one by one: beside so many the other facts fit into a reply.
@@ -446,6 +492,8 @@ pub const CA_ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const CA_HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of a URL that the CA gives or is found at.
 pub const CA_URL_BYTES_MAX: usize = 2_048;
+/// Bytes of the file with the roots that a CA of one's own is trusted by: all roots of the web take some 230,000.
+pub const CA_ROOT_BYTES_MAX: u64 = 1024 * 1024;
 /// Bytes of a nonce: those of Let's Encrypt have some 45.
 pub const CA_NONCE_BYTES_MAX: usize = 512;
 /// Bytes of a challenge's token: 128 bits at least make 22 (RFC 8555, 8.3); it becomes part of a path.

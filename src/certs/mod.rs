@@ -8,9 +8,12 @@
 pub mod issuer;
 pub mod keeper;
 pub mod local;
+pub mod mkcert;
+pub mod own;
 mod record;
 pub mod schedule;
 pub mod store;
 
 pub use keeper::{Board, Keeper, Keeping, Standing};
-pub use local::is_local;
+pub use local::{LocalNames, is_local};
+pub use mkcert::Mkcert;

@@ -117,6 +117,28 @@ impl<S: Storage> Store<S> {
         Ok(())
     }
 
+    /// Takes the certificate away, with its key and the previous generation; whether there was one. After a crash it is there as
+    /// before, or gone: never an older one. That the name once had one stays (B164).
+    pub fn remove(&mut self, domain: &Domain) -> io::Result<bool> {
+        let stem = stem(domain);
+        let mut was_there = false;
+        for file in [CURRENT.to_owned(), format!("{CURRENT}{UNFINISHED}"), PREVIOUS.to_owned()] {
+            was_there |= self.read(&format!("{stem}{file}"))?.is_some();
+        }
+        let once = format!("{stem}{ONCE}");
+        if was_there && self.read(&once)?.is_none() {
+            self.write(&once, format!("hotcore-once 1 {domain}\n").as_bytes())?;
+        }
+        // What would be fallen back to goes first, and is gone for good before the current one goes.
+        for ending in [format!("{PREVIOUS}{UNFINISHED}"), format!("{CURRENT}{UNFINISHED}"), PREVIOUS.to_owned()] {
+            self.remove_file(&format!("{stem}{ending}"))?;
+        }
+        self.storage.sync_folder()?;
+        self.remove_file(&format!("{stem}{CURRENT}"))?;
+        self.storage.sync_folder()?;
+        Ok(was_there)
+    }
+
     /// Everything about every name.
     pub fn load_all(&self) -> io::Result<BTreeMap<Domain, Found>> {
         let mut stems: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -170,13 +192,17 @@ impl<S: Storage> Store<S> {
         for (name, bytes) in files {
             match bytes {
                 Some(_) => self.storage.rename(&format!("{name}{UNFINISHED}"), name)?,
-                None => match self.storage.remove(name) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                },
+                None => self.remove_file(name)?,
             }
         }
         self.storage.sync_folder()
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        match self.storage.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {

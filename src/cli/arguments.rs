@@ -36,6 +36,17 @@ Messages you can send over the UDP port 40608 of 127.0.0.1 or [::1]
   list after <domain>
       The next part of the list
 
+  certs
+      Replies with sorted lines \"<domain> <state> <until> <next> <reason>\"
+      about certificates
+
+  certs after <domain>
+      The next part of them
+
+  retry <domain>
+      Try now to get the domain's certificate.
+      Replies \"ok <domain> is tried now\"
+
   status
       Replies with lines \"<key> <value>\" about the daemon
 
@@ -113,16 +124,20 @@ impl Control {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Add(Add),
-    Remove(Remove),
-    /// List the rules, sorted by name
+    /// Remove a domain name; its certificate is kept
+    #[command(override_usage = "hotcore remove <DOMAIN>")]
+    Remove(Name),
+    /// List the rules, sorted by name, and on a terminal their certificates
     List(Form),
     Msg(Words),
     /// Follow the log of the daemon
     Log,
     /// Show the status of the daemon; the same as no command
     Status(Form),
-    /// Ask whether the daemon answers
-    Check(Form),
+    /// Try now to get the certificate of a domain name
+    #[command(override_usage = "hotcore retry <DOMAIN>")]
+    Retry(Name),
+    Check(Check),
     /// Print the version number
     Version(Form),
     /// Print the licence
@@ -158,14 +173,27 @@ pub(super) struct Add {
     pub(super) surplus: Vec<String>,
 }
 
-/// Remove a domain name; its certificate is kept
+/// A domain name, for commands that take nothing else.
 #[derive(Debug, Args)]
-#[command(override_usage = "hotcore remove <DOMAIN>")]
-pub(super) struct Remove {
+pub(super) struct Name {
     /// The name
     pub(super) domain: Option<String>,
     #[arg(hide = true)]
     pub(super) surplus: Vec<String>,
+}
+
+/// Ask whether the daemon answers, or whether its certificates are well
+///
+/// With --certs a line is printed for each domain whose certificate has ended or is not renewed, that waits for its first one, or
+/// whose own certificate ends within 14 days; then the exit code is 1.
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Look at the certificates
+    #[arg(long)]
+    pub(super) certs: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Send a message to the daemon and print the reply
@@ -191,9 +219,18 @@ pub(super) struct Serve {
     /// The folder for the rules [default: /var/lib/hotcore for root, else ~/.local/state/hotcore]
     #[arg(long, value_name = "DIR", env = "HOTCORE_STATE", hide_env_values = true)]
     pub(super) state: Option<PathBuf>,
-    /// For development: listen on loopback only, on 8080 where 80 is not allowed, and ask no certificate authority
+    /// For development: listen on loopback only, on 8080 where 80 is not allowed, and let nobody sign certificates
     #[arg(long, env = "HOTCORE_LOCAL", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub(super) local: bool,
+    /// Who signs certificates: the directory of an ACME server [default: Let's Encrypt]
+    #[arg(long, value_name = "URL", env = "HOTCORE_ACME_DIRECTORY", hide_env_values = true)]
+    pub(super) acme_directory: Option<String>,
+    /// Trust that server if one of the certificates in this file has signed its own [default: as browsers do]
+    #[arg(long, value_name = "FILE", env = "HOTCORE_ACME_ROOT", hide_env_values = true)]
+    pub(super) acme_root: Option<PathBuf>,
+    /// Your mail address, for whoever signs certificates
+    #[arg(long, value_name = "MAIL", env = "HOTCORE_ACME_CONTACT", hide_env_values = true)]
+    pub(super) acme_contact: Option<String>,
     /// Threads that route [default: one for each processor]
     #[arg(long, value_name = "N", env = "HOTCORE_WORKERS", hide_env_values = true, value_parser = workers)]
     pub(super) workers: Option<usize>,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     arguments::Words,
+    certificates::Attention,
     failure::{Exit, Failure},
     output::{Escaped, Mark, Output},
     unanswered,
@@ -18,11 +19,23 @@ use crate::{
 /// Keys of `status` whose value is a list of addresses.
 const LIST_KEYS: [&str; 3] = ["http", "https", "control"];
 /// Keys of `status` whose value is a number.
-const NUMBER_KEYS: [&str; 7] = ["pid", "rules", "workers", "connections", "tunnels", "requests", "retries"];
+const NUMBER_KEYS: [&str; 11] = [
+    "pid",
+    "rules",
+    "certificates",
+    "ordering",
+    "waiting",
+    "stopped",
+    "workers",
+    "connections",
+    "tunnels",
+    "requests",
+    "retries",
+];
 /// Lines of the past that `log` shows before it follows.
 const LOG_LINES: &str = "50";
 
-/// Shows what the daemon says of itself.
+/// Shows what the daemon says of itself, and first of all the names whose certificates need attention.
 pub(super) fn status(client: Client, json: bool, output: &mut Output) -> Result<(), Failure> {
     let report = match report(client) {
         Ok(report) => report,
@@ -34,10 +47,15 @@ pub(super) fn status(client: Client, json: bool, output: &mut Output) -> Result<
             return Err(failure);
         }
     };
+    let attention = Attention::look(client);
     if json {
-        output.json(&report.to_json());
+        let mut value = report.to_json();
+        if let Some(attention) = &attention {
+            value["attention"] = attention.to_json();
+        }
+        output.json(&value);
     } else {
-        report.show(output);
+        report.show(attention.as_ref(), output);
     }
     if let Some(difference) = report.value("version").and_then(unanswered::difference) {
         output.talk(difference);
@@ -158,9 +176,9 @@ impl Report {
         self.lines.iter().find(|line| line.0 == key).map(|line| line.1.as_str())
     }
 
-    fn show(&self, output: &mut Output) {
+    fn show(&self, attention: Option<&Attention>, output: &mut Output) {
         let version = Escaped(self.value("version").unwrap_or_default()).to_string();
-        if self.value("problem").is_none() {
+        if self.value("problem").is_none() && attention.is_none_or(Attention::is_empty) {
             output.data_marked(Mark::Good, format_args!("hotcore {version} is running"), "");
         } else {
             output.data_marked(Mark::Bad, format_args!("hotcore {version} is running, but:"), "");
@@ -168,6 +186,9 @@ impl Report {
         let lines = || self.lines.iter().map(|(key, value)| (key.as_str(), Escaped(value)));
         for (_, problem) in lines().filter(|line| line.0 == "problem") {
             output.data_marked(Mark::Bad, "  problem  ", problem);
+        }
+        if let Some(attention) = attention {
+            attention.show(output);
         }
         let width = lines().map(|(key, _)| key.len()).max().unwrap_or_default();
         for (key, value) in lines().filter(|line| !["version", "problem"].contains(&line.0)) {
@@ -240,7 +261,7 @@ mod tests {
     #[test]
     fn problems_come_first_and_unknown_keys_are_shown() {
         let (mut output, streams) = Output::captured(false);
-        Report::read(REPLY).unwrap().show(&mut output);
+        Report::read(REPLY).unwrap().show(None, &mut output);
         output.finish().unwrap();
         let lines: Vec<_> = streams.data().lines().map(str::to_owned).collect();
         assert_eq!(
@@ -253,7 +274,7 @@ mod tests {
     #[test]
     fn a_value_cannot_paint_the_screen() {
         let (mut output, streams) = Output::captured(false);
-        Report::read("version \u{1b}[1m\nsky \u{1b}[2J").unwrap().show(&mut output);
+        Report::read("version \u{1b}[1m\nsky \u{1b}[2J").unwrap().show(None, &mut output);
         output.finish().unwrap();
         assert!(!streams.data().contains('\u{1b}'));
     }

@@ -5,6 +5,7 @@
 
 mod about;
 mod arguments;
+mod certificates;
 mod daemon;
 mod failure;
 mod output;
@@ -54,7 +55,9 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
         Command::Msg(words) => daemon::msg(&words, client()?, output),
         Command::Log => daemon::log(client()?),
         Command::Status(form) => daemon::status(client()?, form.json, output),
-        Command::Check(form) => daemon::check(client()?, form.json, output),
+        Command::Retry(name) => certificates::retry(&name, client()?, output),
+        Command::Check(check) if check.certs => certificates::check(client()?, check.json, output),
+        Command::Check(check) => daemon::check(client()?, check.json, output),
         Command::Version(form) => about::version(client()?, form.json, output),
         Command::License => about::license(output),
         Command::Credits(form) => about::credits(form.json, output),
@@ -95,7 +98,15 @@ mod tests {
         for line in ["hotcore help", "hotcore --help", "hotcore -h"] {
             let (exit, data, talk) = typed(line);
             assert_eq!((exit, talk.as_str()), (Exit::Done, ""), "{line}");
-            for text in ["add", "credits", "UDP port 40608", "add <domain> <port>", "list after <domain>", "kcehc"] {
+            for text in [
+                "add",
+                "credits",
+                "UDP port 40608",
+                "add <domain> <port>",
+                "list after <domain>",
+                "retry <domain>",
+                "kcehc",
+            ] {
                 assert!(data.contains(text), "{line}: no {text:?} in {data}");
             }
         }

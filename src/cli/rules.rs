@@ -1,15 +1,18 @@
 //! The commands about rules: `add`, `remove`, `list`.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::{
-    arguments::{Add, Remove},
+    arguments::{Add, Name},
+    certificates::{self, Need},
     failure::Failure,
-    output::{Escaped, Output},
+    output::{Escaped, Mark, Output},
     typed::{self, Wrong},
     unanswered,
 };
-use crate::control::client::{Client, Mapping};
+use crate::control::client::{Client, Mapping, Standing};
 
 /// What to type on a machine where nothing is mapped yet.
 pub(super) const FIRST_STEP: &str = "nothing is mapped yet; a first rule: hotcore add app.localhost 3000";
@@ -21,12 +24,13 @@ pub(super) fn add(typed: &Add, client: Client, output: &mut Output) -> Result<()
 }
 
 /// Takes a name out of the rules. One that is not mapped is no error (B227): the reply says so.
-pub(super) fn remove(typed: &Remove, client: Client, output: &mut Output) -> Result<(), Failure> {
-    let message = message_of_remove(typed)?;
-    change(&message, client, output)
+pub(super) fn remove(typed: &Name, client: Client, output: &mut Output) -> Result<(), Failure> {
+    let name = typed::one_name("remove", typed)?;
+    change(&format!("remove {name}"), client, output)
 }
 
-/// Shows all rules: aligned for a person, one blank between name and port in a pipe, or JSON (B229).
+/// Shows all rules (B229): aligned and with their certificates for a person, or as JSON. In a pipe it is name and port with one
+/// blank between them and nothing else, whatever there is to say of certificates: scripts read these lines.
 pub(super) fn list(client: Client, json: bool, output: &mut Output) -> Result<(), Failure> {
     let mut rules = Vec::new();
     let mut count = 0;
@@ -44,21 +48,57 @@ pub(super) fn list(client: Client, json: bool, output: &mut Output) -> Result<()
             return Ok(());
         }
     }
+    if count == 0 {
+        if json {
+            output.json(&json!([]));
+        }
+        output.talk(FIRST_STEP);
+        return Ok(());
+    }
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let standings = client.certificates().collect::<Result<Vec<_>, _>>();
+    let missing = standings.as_ref().err().map(ToString::to_string);
+    let standings = standings.unwrap_or_default().into_iter().flatten();
+    let standings: HashMap<_, _> = standings.map(|standing| (standing.domain.clone(), standing)).collect();
     if json {
-        let rules: Vec<_> =
-            rules.iter().map(|Mapping { domain, port }| json!({"domain": domain, "port": port})).collect();
-        output.json(&rules.into());
+        let rules = rules.iter().map(|Mapping { domain, port }| {
+            let mut rule = certificates::to_json(standings.get(domain));
+            rule["domain"] = domain.as_str().into();
+            rule["port"] = (*port).into();
+            rule
+        });
+        output.json(&rules.collect());
     } else {
-        let names: Vec<_> = rules.iter().map(|rule| Escaped(&rule.domain).to_string()).collect();
-        let width = names.iter().map(String::len).max().unwrap_or_default();
-        for (name, Mapping { port, .. }) in names.iter().zip(&rules) {
-            output.data(format_args!("{name:width$}  {port:>5}"));
+        show(&rules, &standings, output);
+    }
+    // An older daemon (B233), or one that has just ended: the rules are told all the same.
+    if let Some(cause) = missing {
+        output.talk(format_args!("certificates are not shown: {}", Escaped(&cause)));
+        if let Some(difference) = unanswered::difference_to(client) {
+            output.talk(difference);
         }
     }
-    if count == 0 {
-        output.talk(FIRST_STEP);
-    }
     Ok(())
+}
+
+/// A column each for name, port and certificate; a name that needs attention is marked.
+fn show(rules: &[Mapping], standings: &HashMap<String, Standing>, output: &mut Output) {
+    let now = certificates::now();
+    let names: Vec<_> = rules.iter().map(|rule| Escaped(&rule.domain).to_string()).collect();
+    let width = names.iter().map(String::len).max().unwrap_or_default();
+    for (name, Mapping { domain, port }) in names.iter().zip(rules) {
+        let name = format!("{name:width$}");
+        let rest = match standings.get(domain) {
+            Some(standing) => format!("  {port:>5}  {}", certificates::in_a_column(standing, now)),
+            None => format!("  {port:>5}"),
+        };
+        match standings.get(domain).and_then(|standing| Need::of(standing, now)) {
+            Some(_) => output.data_marked(Mark::Bad, name, rest),
+            None => output.data(format_args!("{name}{rest}")),
+        }
+    }
 }
 
 fn change(message: &str, client: Client, output: &mut Output) -> Result<(), Failure> {
@@ -103,20 +143,6 @@ fn incomplete_add(name: Option<&str>) -> Failure {
     let port = typed::port_within(name).ok_or(Wrong { reason: String::new(), instead: None });
     let hint = line_to_type(&typed::name(name), &port);
     Failure::usage(format_args!("add needs a port after the name {}", typed::Quoted(name))).hint(hint)
-}
-
-fn message_of_remove(typed: &Remove) -> Result<String, Failure> {
-    let Some(word) = typed.domain.as_deref() else {
-        return Err(Failure::usage("remove needs the name to remove").hint("all names: hotcore list"));
-    };
-    let name = typed::name(word);
-    let hint = format!("type: hotcore remove {}", meant(&name).unwrap_or_else(|| "<domain>".to_owned()));
-    if !typed.surplus.is_empty() {
-        let surplus = typed.surplus.join(" ");
-        let wrong = format!("remove takes one name and nothing else: {} is too much", typed::Quoted(&surplus));
-        return Err(Failure::usage(wrong).hint(hint));
-    }
-    name.map(|name| format!("remove {name}")).map_err(|wrong| Failure::refused(wrong.reason).hint(hint))
 }
 
 /// The whole line as it was probably meant, with a placeholder for what cannot be guessed.

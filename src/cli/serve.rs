@@ -3,12 +3,17 @@
 use std::{
     env,
     ffi::OsString,
+    fs::File,
+    io::{self, Read as _},
     net::SocketAddr,
     path::{self, Path, PathBuf},
 };
 
 use super::{arguments::Serve, failure::Failure};
-use crate::service::{self, Settings};
+use crate::{
+    limits::CA_ROOT_BYTES_MAX,
+    service::{self, Authority, AuthorityError, Settings},
+};
 
 /// Serves until told to stop.
 pub(super) fn serve(typed: Serve, control: Vec<SocketAddr>) -> Result<(), Failure> {
@@ -23,12 +28,13 @@ fn settings(
     environment: impl Fn(&str) -> Option<OsString>,
     root: bool,
 ) -> Result<Settings, Failure> {
-    let Serve { http, https, state, local, workers, access_log } = typed;
+    let Serve { http, https, state, local, acme_directory, acme_root, acme_contact, workers, access_log } = typed;
     if local && let Some(address) = http.iter().chain(&https).find(|address| !address.ip().is_loopback()) {
         let port = address.port();
         return Err(Failure::usage(format_args!("--local listens on loopback only, and {address} is not loopback"))
             .hint(format_args!("write 127.0.0.1:{port} or [::1]:{port}, or leave --local out")));
     }
+    let authority = if local { None } else { Some(authority(acme_directory, acme_root.as_deref(), acme_contact)?) };
     let state = match state {
         Some(state) => state,
         None => state_folder(environment, root)?,
@@ -36,7 +42,42 @@ fn settings(
     // A successor is started from another working folder.
     let state = path::absolute(&state)
         .map_err(|cause| Failure::usage(format_args!("cannot use the state folder {}: {cause}", state.display())))?;
-    Ok(Settings { http, https, control, state, local, workers, access_log })
+    Ok(Settings { http, https, control, state, local, authority, workers, access_log })
+}
+
+/// Who is asked for certificates. What is wrong here would show only with the first order, so it is refused at the start.
+fn authority(directory: Option<String>, root: Option<&Path>, contact: Option<String>) -> Result<Authority, Failure> {
+    let default = Authority::default();
+    let pem = root.map(|path| read_root(path).map_err(|cause| unreadable_root(path, &cause))).transpose()?;
+    let authority = Authority { directory: directory.unwrap_or(default.directory), root: pem, contact };
+    authority.check().map_err(|error| match &error {
+        AuthorityError::Directory(_) => Failure::usage(format_args!("--acme-directory: {error}"))
+            .hint("write it like https://ca.example/directory, or leave it out for Let's Encrypt"),
+        AuthorityError::Root(_) => {
+            let path = root.unwrap_or(Path::new("")).display();
+            Failure::usage(format_args!("--acme-root {path}: {error}"))
+                .hint("give the file with the root certificate of the server at --acme-directory")
+        }
+        AuthorityError::Contact(_) => Failure::usage(format_args!("--acme-contact: {error}"))
+            .hint("write it like ann@a.com, or leave it out: no account needs one"),
+        AuthorityError::Tls(_) => Failure::refused(&error),
+    })?;
+    Ok(authority)
+}
+
+/// The bytes of a small file: one that is too large, or has no end, is no file of certificates.
+fn read_root(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(CA_ROOT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > CA_ROOT_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {CA_ROOT_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+fn unreadable_root(path: &Path, cause: &io::Error) -> Failure {
+    Failure::usage(format_args!("--acme-root: cannot read {}: {cause}", path.display()))
+        .hint("give the file with the root certificate of the server at --acme-directory, or leave it out")
 }
 
 /// Where the rules are kept unless told otherwise.
@@ -112,10 +153,76 @@ mod tests {
             control,
             state: settings.state.clone(),
             local: true,
+            authority: None,
             workers: Some(3),
             access_log: true,
         };
         assert_eq!(settings, expected);
+    }
+
+    fn authority_of(line: &str) -> Result<Option<Authority>, String> {
+        let (mut output, streams) = crate::cli::output::Output::captured(false);
+        settings(typed(line), Vec::new(), |_| None, true).map(|settings| settings.authority).map_err(|failure| {
+            failure.report(&mut output);
+            streams.talk()
+        })
+    }
+
+    #[test]
+    fn lets_encrypt_signs_unless_told_otherwise() {
+        let production = "https://acme-v02.api.letsencrypt.org/directory";
+        assert_eq!(authority_of("serve").unwrap().unwrap().directory, production);
+        let told = authority_of("serve --acme-directory https://ca.example/dir --acme-contact ann@a.com").unwrap();
+        let expected =
+            Authority { directory: "https://ca.example/dir".into(), root: None, contact: Some("ann@a.com".into()) };
+        assert_eq!(told, Some(expected));
+    }
+
+    /// B222.
+    #[test]
+    fn local_asks_no_authority() {
+        assert_eq!(authority_of("serve --local"), Ok(None));
+        assert_eq!(authority_of("serve --local --acme-directory https://ca.example/dir"), Ok(None));
+    }
+
+    #[test]
+    fn a_wrong_authority_is_refused_with_the_option_and_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path.display().to_string()
+        };
+        let missing = folder.path().join("missing").display().to_string();
+        let limit = usize::try_from(CA_ROOT_BYTES_MAX).unwrap();
+        for (words, expected) in [
+            ("--acme-directory http://ca.example", ["--acme-directory", "http://ca.example", "https://ca.example/"]),
+            ("--acme-directory ca.example", ["--acme-directory", "\"ca.example\"", "https://ca.example/"]),
+            ("--acme-contact ann", ["--acme-contact", "\"ann\" is not a mail address", "ann@a.com"]),
+            (&format!("--acme-root {missing}"), ["--acme-root", &missing, "give the file"]),
+            (&format!("--acme-root {}", file("empty", b"")), ["--acme-root", "empty", "give the file"]),
+            (&format!("--acme-root {}", file("words", b"no PEM")), ["--acme-root", "words", "give the file"]),
+            (
+                &format!("--acme-root {}", file("at", &vec![b' '; limit])),
+                ["--acme-root", "at", "no certificate in PEM"],
+            ),
+            (&format!("--acme-root {}", file("past", &vec![b' '; limit + 1])), ["--acme-root", "past", "more than"]),
+            ("--acme-root /dev/zero", ["--acme-root", "/dev/zero", "more than"]),
+        ] {
+            let told = authority_of(&format!("serve {words}")).unwrap_err();
+            assert!(expected.iter().all(|part| told.contains(part)), "{words}: {told}");
+        }
+    }
+
+    #[test]
+    fn the_root_of_an_authority_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertificateParams::new(vec!["ca.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let path = folder.path().join("root.pem");
+        std::fs::write(&path, root.pem()).unwrap();
+        let authority = authority_of(&format!("serve --acme-root {}", path.display())).unwrap().unwrap();
+        assert_eq!(authority.root.unwrap(), root.pem().into_bytes());
     }
 
     /// B222.

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::output::Escaped;
+use super::{arguments::Name, failure::Failure, output::Escaped};
 use crate::domain::{Domain, DomainError};
 
 /// Characters of a wrong word that are shown.
@@ -28,6 +28,25 @@ pub(super) fn name(word: &str) -> Result<Domain, Wrong> {
         };
         Wrong { reason: cause.to_string(), instead }
     })
+}
+
+/// The name of a command that takes one and nothing else.
+pub(super) fn one_name(verb: &str, typed: &Name) -> Result<Domain, Failure> {
+    let Some(word) = typed.domain.as_deref() else {
+        return Err(Failure::usage(format_args!("{verb} needs the name to {verb}")).hint("all names: hotcore list"));
+    };
+    let name = name(word);
+    let meant = match &name {
+        Ok(name) => Some(name.to_string()),
+        Err(wrong) => wrong.instead.clone(),
+    };
+    let hint = format!("type: hotcore {verb} {}", meant.unwrap_or_else(|| "<domain>".to_owned()));
+    if !typed.surplus.is_empty() {
+        let surplus = typed.surplus.join(" ");
+        let wrong = format!("{verb} takes one name and nothing else: {} is too much", Quoted(&surplus));
+        return Err(Failure::usage(wrong).hint(hint));
+    }
+    name.map_err(|wrong| Failure::refused(wrong.reason).hint(hint))
 }
 
 /// The port of a backend, in plain digits (B178).

@@ -52,10 +52,15 @@ pub(super) fn explain_change(error: AskError, client: Client) -> Failure {
 
 /// Adds which side is older, where the daemon runs another version: it may not know the message (B233).
 pub(super) fn with_versions(failure: Failure, client: Client) -> Failure {
-    match client.ask("version").ok().and_then(|daemon| difference(&daemon)) {
+    match difference_to(client) {
         Some(difference) => failure.hint(difference),
         None => failure,
     }
+}
+
+/// What to do about the daemon's version, after asking for it; `None` where there is nothing to do, or no answer.
+pub(super) fn difference_to(client: Client) -> Option<String> {
+    difference(&client.ask("version").ok()?)
 }
 
 /// What to do about a daemon of version `daemon`; `None` if it is this program's own, or no version at all.

@@ -4,6 +4,8 @@
 //! is never taken for the answer to another question. Never here: knowledge of what a message means beyond the pages of
 //! `list`, a name server, an own guess at the outcome of a change that was not answered.
 
+mod pages;
+
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -11,6 +13,8 @@ use std::{
 };
 
 use crate::limits::{CLIENT_RESEND_AFTER, CLIENT_WAIT, CONTROL_PORT, REPLY_BYTES_MAX};
+
+pub use pages::{Line, Mapping, Pages, Standing};
 
 /// Where the daemon takes commands unless told otherwise: the address, not `localhost`, which may mean another (B228).
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), CONTROL_PORT);
@@ -74,8 +78,13 @@ impl Client {
     }
 
     /// All rules, page by page (B229): each item is one reply to `list` or `list after`.
-    pub fn list(&self) -> Pages {
-        Pages { client: *self, next: Next::First }
+    pub fn list(&self) -> Pages<Mapping> {
+        Pages::new(*self)
+    }
+
+    /// Where all names stand with their certificates: each item is one reply to `certs` or `certs after`.
+    pub fn certificates(&self) -> Pages<Standing> {
+        Pages::new(*self)
     }
 
     fn socket(&self) -> Result<UdpSocket, AskError> {
@@ -106,57 +115,6 @@ impl Client {
         match cause.kind() {
             io::ErrorKind::ConnectionRefused => AskError::Closed(self.address),
             _ => AskError::Failed { address: self.address, cause },
-        }
-    }
-}
-
-/// One line of `list`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mapping {
-    /// The name, as the daemon wrote it: outside text.
-    pub domain: String,
-    /// The port of the backend.
-    pub port: u16,
-}
-
-/// The pages of a list, in order. Ends after the last page or the first error.
-#[derive(Debug)]
-pub struct Pages {
-    client: Client,
-    next: Next,
-}
-
-#[derive(Debug)]
-enum Next {
-    First,
-    After(String),
-    Nothing,
-}
-
-impl Pages {
-    fn page(&mut self, after: Option<String>) -> Result<Vec<Mapping>, AskError> {
-        let message = after.as_ref().map_or_else(|| "list".to_owned(), |name| format!("list after {name}"));
-        let reply = self.client.ask(&message)?;
-        let (page, more) = read_page(&reply).ok_or_else(|| self.client.unexpected(&reply))?;
-        if let Some(more) = more {
-            // Names are sorted by bytes (B184): a page that does not lead further would be asked for without end.
-            if after.is_some_and(|after| more <= after) {
-                return Err(self.client.unexpected(&reply));
-            }
-            self.next = Next::After(more);
-        }
-        Ok(page)
-    }
-}
-
-impl Iterator for Pages {
-    type Item = Result<Vec<Mapping>, AskError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match std::mem::replace(&mut self.next, Next::Nothing) {
-            Next::First => Some(self.page(None)),
-            Next::After(name) => Some(self.page(Some(name))),
-            Next::Nothing => None,
         }
     }
 }
@@ -224,21 +182,6 @@ pub fn refusal(reply: &str) -> Option<&str> {
     if rest.is_empty() { Some("refused, without a reason") } else { rest.strip_prefix([' ', '\n']).map(str::trim_end) }
 }
 
-/// The rules of one reply to `list`, and the name to go on after. `None`: this is no list.
-fn read_page(reply: &str) -> Option<(Vec<Mapping>, Option<String>)> {
-    let mut page = Vec::new();
-    let mut lines = reply.lines();
-    while let Some(line) = lines.next() {
-        let (first, second) = line.split_once(' ')?;
-        // `more <domain>` is the last line; a name cannot be `more`, nor end in a label of digits only (B4, B13).
-        if first == "more" {
-            return (lines.next().is_none() && !second.is_empty()).then(|| (page, Some(second.to_owned())));
-        }
-        page.push(Mapping { domain: first.to_owned(), port: second.parse().ok()? });
-    }
-    Some((page, None))
-}
-
 /// Nothing came in time, or a signal did: look at the clock and go on.
 fn is_wait_over(cause: &io::Error) -> bool {
     matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
@@ -251,14 +194,14 @@ mod tests {
     use super::*;
 
     /// A socket that takes the place of a daemon, and a client of it.
-    fn pair() -> (UdpSocket, Client) {
+    pub(super) fn pair() -> (UdpSocket, Client) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let client = Client::new(socket.local_addr().unwrap());
         (socket, client)
     }
 
-    fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
+    pub(super) fn receive(socket: &UdpSocket) -> (String, SocketAddr) {
         let mut buffer = [0; 1024];
         let (length, peer) = socket.recv_from(&mut buffer).unwrap();
         (String::from_utf8(buffer[..length].to_vec()).unwrap(), peer)
@@ -351,56 +294,6 @@ mod tests {
             socket.send_to(b"kcehc", peer).unwrap();
             assert_eq!(asking.join().unwrap().unwrap(), "kcehc");
         });
-    }
-
-    #[test]
-    fn a_list_is_read_to_its_end() {
-        let (socket, client) = pair();
-        let script = [
-            ("list", "a.com 1\nb.com 2\nmore b.com"),
-            ("list after b.com", "c.com 3\nmore c.com"),
-            ("list after c.com", ""),
-        ];
-        thread::scope(|scope| {
-            let asking = scope.spawn(|| client.list().collect::<Result<Vec<_>, _>>().unwrap());
-            for (expected, reply) in script {
-                let (message, peer) = receive(&socket);
-                assert_eq!(message, expected);
-                socket.send_to(reply.as_bytes(), peer).unwrap();
-            }
-            let pages = asking.join().unwrap();
-            let ports: Vec<_> = pages.iter().flatten().map(|mapping| mapping.port).collect();
-            assert_eq!(ports, [1, 2, 3]);
-        });
-    }
-
-    /// A daemon that repeats itself must not keep the client for ever.
-    #[test]
-    fn a_list_without_progress_is_an_error() {
-        let (socket, client) = pair();
-        thread::scope(|scope| {
-            let asking = scope.spawn(|| client.list().collect::<Vec<_>>());
-            for _ in 0..2 {
-                let (_, peer) = receive(&socket);
-                socket.send_to(b"a.com 1\nmore a.com", peer).unwrap();
-            }
-            let pages = asking.join().unwrap();
-            assert_eq!(pages.len(), 2);
-            assert!(matches!(pages[1], Err(AskError::Unexpected { .. })), "{pages:?}");
-        });
-    }
-
-    #[test]
-    fn pages_are_read_strictly() {
-        let mapping = |domain: &str, port| Mapping { domain: domain.to_owned(), port };
-        assert_eq!(read_page(""), Some((vec![], None)));
-        assert_eq!(read_page("a.com 80"), Some((vec![mapping("a.com", 80)], None)));
-        assert_eq!(read_page("a.com 80\nmore a.com"), Some((vec![mapping("a.com", 80)], Some("a.com".to_owned()))));
-        for not_a_list in
-            ["kcehc", "a.com", "a.com x", "a.com 80 90", "a.com 65536", "more a.com\na.com 80", "more ", "\n"]
-        {
-            assert_eq!(read_page(not_a_list), None, "{not_a_list:?}");
-        }
     }
 
     #[test]

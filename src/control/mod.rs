@@ -7,14 +7,17 @@
 //! HTTP.
 
 mod batch;
+mod certificates;
 pub mod client;
 mod counters;
 mod inbox;
+mod page;
 pub mod protocol;
 pub mod reply;
 mod saver;
 pub mod server;
 pub mod socket;
 
+pub use certificates::{Certificates, Standing};
 pub use counters::{Counters, Dropped};
 pub use server::{Server, ServerConfig, ServerError};

@@ -30,6 +30,10 @@ pub enum Command {
     Remove(Domain),
     /// `list`, and `list after <domain>`
     List(Option<Domain>),
+    /// `certs`, and `certs after <domain>`
+    Certificates(Option<Domain>),
+    /// `retry <domain>`
+    Retry(Domain),
     /// `check`
     Check,
     /// `version`
@@ -79,6 +83,10 @@ pub enum Refusal {
     Port(Quote),
     /// hotcore itself listens on this port (B178).
     OwnPort(Port),
+    /// There is no rule for this name, so there is nothing to get a certificate for.
+    NotMapped(Domain),
+    /// Too many names wait to be tried.
+    TooManyRetries,
     /// The change could not be made durable, and was not made; the cause.
     Save(String),
 }
@@ -87,6 +95,9 @@ const ADD: &str = "add <domain> <port>";
 const REMOVE: &str = "remove <domain>";
 const LIST: &str = "list, or list after <domain>";
 const LIST_AFTER: &str = "list after <domain>";
+const CERTS: &str = "certs, or certs after <domain>";
+const CERTS_AFTER: &str = "certs after <domain>";
+const RETRY: &str = "retry <domain>";
 
 impl Message {
     /// Reads a datagram. `own_ports` are those that hotcore listens on: no rule may point there.
@@ -144,11 +155,10 @@ fn command(text: &str, own_ports: &[u16]) -> Result<Command, Refusal> {
         "add" => add(first.ok_or(Refusal::NoDomain(ADD))?, second, own_ports),
         "remove" if second.is_some() => Err(Refusal::Surplus(REMOVE)),
         "remove" => Ok(Command::Remove(domain(first.ok_or(Refusal::NoDomain(REMOVE))?)?)),
-        "list" => match (first, second) {
-            (None, _) => Ok(Command::List(None)),
-            (Some(after), _) if surplus || !after.eq_ignore_ascii_case("after") => Err(Refusal::Surplus(LIST)),
-            (Some(_), name) => Ok(Command::List(Some(domain(name.ok_or(Refusal::NoDomain(LIST_AFTER))?)?))),
-        },
+        "list" => Ok(Command::List(after(first, second, surplus, LIST, LIST_AFTER)?)),
+        "certs" => Ok(Command::Certificates(after(first, second, surplus, CERTS, CERTS_AFTER)?)),
+        "retry" if second.is_some() => Err(Refusal::Surplus(RETRY)),
+        "retry" => Ok(Command::Retry(domain(first.ok_or(Refusal::NoDomain(RETRY))?)?)),
         "check" => alone(Command::Check, "check"),
         "version" => alone(Command::Version, "version"),
         "status" => alone(Command::Status, "status"),
@@ -168,6 +178,21 @@ fn add(name: &str, number: Option<&str>, own_ports: &[u16]) -> Result<Command, R
         return Err(Refusal::OwnPort(port));
     }
     Ok(Command::Add(domain, port))
+}
+
+/// The name behind `after`, if there is the word.
+fn after(
+    word: Option<&str>,
+    name: Option<&str>,
+    surplus: bool,
+    form: &'static str,
+    form_after: &'static str,
+) -> Result<Option<Domain>, Refusal> {
+    match word {
+        None => Ok(None),
+        Some(word) if surplus || !word.eq_ignore_ascii_case("after") => Err(Refusal::Surplus(form)),
+        Some(_) => domain(name.ok_or(Refusal::NoDomain(form_after))?).map(Some),
+    }
 }
 
 fn domain(text: &str) -> Result<Domain, Refusal> {
@@ -205,6 +230,8 @@ impl fmt::Display for Refusal {
             Self::Domain(error) => error.fmt(f),
             Self::Port(text) => write!(f, "{text} is no port: give a number from 1 to 65535"),
             Self::OwnPort(port) => write!(f, "port {port} is hotcore's own: give the port that your app listens on"),
+            Self::NotMapped(domain) => write!(f, "{domain} is not mapped: first add {domain} <port>"),
+            Self::TooManyRetries => f.write_str("too many names wait to be tried: send this again later"),
             Self::Save(cause) => write!(f, "cannot save the rule, nothing was changed: {cause}"),
         }
     }
@@ -240,9 +267,15 @@ mod tests {
         {
             assert_eq!(parse(text), add_a_com(), "{text:?}");
         }
+        let a_com = || Domain::parse("a.com").unwrap();
         for text in ["list after a.com", "LIST  After\tA.com\n"] {
-            assert_eq!(parse(text), Message::Command(Command::List(Some(Domain::parse("a.com").unwrap()))), "{text:?}");
+            assert_eq!(parse(text), Message::Command(Command::List(Some(a_com()))), "{text:?}");
         }
+        for text in ["certs after a.com", " Certs\tAFTER A.COM.\r\n"] {
+            assert_eq!(parse(text), Message::Command(Command::Certificates(Some(a_com()))), "{text:?}");
+        }
+        assert_eq!(parse("CERTS\n"), Message::Command(Command::Certificates(None)));
+        assert_eq!(parse("Retry  A.com "), Message::Command(Command::Retry(a_com())));
     }
 
     #[test]
@@ -289,10 +322,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_list_or_of_the_help_echoed_back_is_no_command() {
+    fn a_line_of_a_list_of_certificates_or_of_the_help_echoed_back_is_no_command() {
         // B4, B13, B188: even for domains that are called like a verb.
-        for verb in ["add", "remove", "list", "check", "version", "status", "help", "after", "a.com"] {
-            assert!(matches!(parse(format!("{verb} 8080")), Message::Refused(_)), "{verb}");
+        for verb in ["add", "remove", "list", "certs", "retry", "check", "version", "status", "help", "after", "a.com"]
+        {
+            for rest in ["8080", "off - -", "valid 2027-01-01T00:00:00Z - for a reason"] {
+                assert!(matches!(parse(format!("{verb} {rest}")), Message::Refused(_)), "{verb} {rest}");
+            }
         }
         for line in crate::control::reply::HELP.lines() {
             assert!(matches!(parse(line), Message::Refused(_)), "{line}");
@@ -327,10 +363,12 @@ mod tests {
     fn random_datagrams_never_panic_and_refusals_fit_into_a_reply() {
         let seed = testing::seed();
         let mut random = fastrand::Rng::with_seed(seed);
-        let pieces: [&[u8]; 20] = [
+        let pieces: [&[u8]; 22] = [
             b"add",
             b"remove",
             b"list",
+            b"certs",
+            b"retry",
             b"after",
             b"check",
             b"ok",

@@ -3,12 +3,14 @@
 //!
 //! No reply ends in a line break; lines are parted by one `\n` (B185). All of it is printable ASCII.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
-use super::protocol::Refusal;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Certificates, Standing, page::Page, protocol::Refusal};
 use crate::{
     domain::Domain,
-    limits::REPLY_BYTES_MAX,
+    limits::{CERTIFICATE_REASON_BYTES_MAX, REPLY_BYTES_MAX},
     routes::{Port, Rule},
 };
 
@@ -24,6 +26,9 @@ add <domain> <port>    route the domain to that port of this machine
 remove <domain>        take the rule away
 list                   the rules, one a line: <domain> <port>
 list after <domain>    the next rules, where a list ends in: more <domain>
+certs                  the certificates, one a line: <domain> <state> <until> <next> <reason>
+certs after <domain>   the next certificates, where they end in: more <domain>
+retry <domain>         try now to get its certificate
 check                  answers kcehc
 version                the version of hotcore
 status                 what hotcore does at the moment, one fact a line
@@ -55,23 +60,30 @@ pub fn refused(refusal: &Refusal) -> String {
 
 /// To `list`: as many of `rules`, which come sorted, as fit, and `more <the last of them>` if others follow (B184).
 pub fn list<'a>(rules: impl Iterator<Item = &'a Arc<Rule>>) -> String {
-    let mut reply = String::new();
-    // The last rule behind which `more` still fits: where the reply ends before it, and the name of that rule.
-    let mut turn: Option<(usize, &Domain)> = None;
+    let mut page = Page::default();
     for rule in rules {
-        let start = reply.len();
-        let _ = write!(reply, "{}{} {}", if start == 0 { "" } else { "\n" }, rule.domain, rule.port);
-        if reply.len() > REPLY_BYTES_MAX {
-            let (end, last) = turn.unwrap_or((0, &rule.domain));
-            reply.truncate(end);
-            let _ = write!(reply, "\nmore {last}");
-            return reply;
-        }
-        if reply.len() + "\nmore ".len() + rule.domain.as_str().len() <= REPLY_BYTES_MAX {
-            turn = Some((reply.len(), &rule.domain));
+        if !page.push(&rule.domain, rule.port) {
+            break;
         }
     }
-    reply
+    page.finish()
+}
+
+/// To `certs`: the same with `<domain> <state> <until> <next> <reason>`.
+pub fn certificates(certificates: &dyn Certificates, after: Option<&Domain>) -> String {
+    let mut page = Page::default();
+    certificates.page_after(after, &mut |domain, standing| {
+        let Standing { state, until, next, reason } = standing;
+        let (until, next) = (moment(until), moment(next));
+        let reason = short(one_line(reason.trim()));
+        page.push(domain, format_args!("{state} {until} {next}{}{reason}", if reason.is_empty() { "" } else { " " }))
+    });
+    page.finish()
+}
+
+/// To `retry`: whoever keeps certificates was told. What comes of it, `certs` shows.
+pub fn tried(domain: &Domain) -> String {
+    format!("ok {domain} is tried now")
 }
 
 /// To `status`: lines `<key> <value>`; what does not fit is left out by whole lines.
@@ -90,6 +102,25 @@ pub fn status<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String 
         reply.push_str(&line);
     }
     reply
+}
+
+/// A time as RFC 3339 in UTC; `-` for none.
+fn moment(seconds: Option<u64>) -> String {
+    /// The last second of the year 9999: RFC 3339 has four digits.
+    const LAST: i64 = 253_402_300_799;
+    let at = seconds.map(|seconds| i64::try_from(seconds).map_or(LAST, |seconds| seconds.min(LAST)));
+    let time = at.and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// ASCII text, cut so that its line and a `more` fit into a reply.
+fn short(mut text: String) -> String {
+    const CUT: &str = "...";
+    if text.len() > CERTIFICATE_REASON_BYTES_MAX {
+        text.truncate(CERTIFICATE_REASON_BYTES_MAX - CUT.len());
+        text.push_str(CUT);
+    }
+    text
 }
 
 /// The text in printable ASCII on one line: paths and messages of the system may hold anything.
@@ -147,6 +178,71 @@ mod tests {
     #[test]
     fn nothing_mapped_is_an_empty_reply() {
         assert_eq!(list([].iter()), "");
+    }
+
+    /// Names of the longest kind, each with the same standing.
+    struct Kept(Vec<Domain>, Option<u64>, String);
+
+    impl Certificates for Kept {
+        fn page_after(&self, after: Option<&Domain>, see: &mut dyn FnMut(&Domain, Standing<'_>) -> bool) {
+            let behind = |domain: &&Domain| after.is_none_or(|after| *domain > after);
+            for domain in self.0.iter().filter(behind) {
+                let standing = Standing { state: "ordering", until: self.1, next: self.1, reason: &self.2 };
+                if !see(domain, standing) {
+                    break;
+                }
+            }
+        }
+
+        fn retry(&self, _: &Domain) -> bool {
+            true
+        }
+    }
+
+    /// B184, B216: the longest line there is, and `more`.
+    #[test]
+    fn a_certificates_line_and_more_always_fit() {
+        let label = "a".repeat(63);
+        let names = (0..3).map(|i| Domain::parse(&format!("{label}.{label}.{label}.{}{i}", "b".repeat(60))).unwrap());
+        let names: Vec<_> = names.collect();
+        let limit = CERTIFICATE_REASON_BYTES_MAX;
+        for (reason, shown) in [
+            ("r".repeat(limit), "r".repeat(limit)),
+            ("r".repeat(limit + 1), format!("{}...", "r".repeat(limit - 3))),
+            (format!("ü\n{}", "r".repeat(limit)), format!("\\u{{fc}} {}...", "r".repeat(limit - 10))),
+        ] {
+            let kept = Kept(names.clone(), Some(u64::MAX), reason);
+            let mut seen = Vec::new();
+            let mut after = None;
+            loop {
+                let reply = certificates(&kept, after.as_ref());
+                assert!(reply.len() <= REPLY_BYTES_MAX && reply.is_ascii());
+                let mut lines = reply.lines();
+                let line = lines.next().unwrap().to_owned();
+                assert!(
+                    line.ends_with(&format!(" ordering 9999-12-31T23:59:59Z 9999-12-31T23:59:59Z {shown}")),
+                    "{line}"
+                );
+                seen.push(line.split(' ').next().unwrap().to_owned());
+                match lines.next() {
+                    Some(more) => assert_eq!(more, format!("more {}", seen.last().unwrap())),
+                    None => break,
+                }
+                after = Domain::parse(seen.last().unwrap()).ok();
+            }
+            assert_eq!(seen, names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_a_certificate_has_not_is_a_hyphen_or_nothing() {
+        let name = vec![Domain::parse("a.com").unwrap()];
+        assert_eq!(certificates(&Kept(name.clone(), None, String::new()), None), "a.com ordering - -");
+        let moment = "1970-01-01T00:00:01Z";
+        assert_eq!(
+            certificates(&Kept(name, Some(1), " x y ".into()), None),
+            format!("a.com ordering {moment} {moment} x y")
+        );
     }
 
     #[test]

@@ -22,10 +22,11 @@ use tokio::{sync::oneshot, time::MissedTickBehavior};
 use tracing::{debug, error, info};
 
 use super::{
+    Certificates,
     batch::{self, Batch, Peer, Queue, Request},
     counters::{Counters, Dropped},
     inbox::Inbox,
-    protocol::{Command, Ignored, Message},
+    protocol::{Command, Ignored, Message, Refusal},
     reply,
     saver::{Saved, Saver},
     socket::{self, Received, Receiver},
@@ -44,6 +45,8 @@ pub struct ServerConfig {
     pub started: SystemTime,
     /// Further facts for `status`, the important ones first: what does not fit into a reply is left out. Must not wait.
     pub status: Box<dyn Fn() -> Vec<(&'static str, String)> + Send>,
+    /// Who keeps certificates.
+    pub certificates: Box<dyn Certificates>,
 }
 
 impl fmt::Debug for ServerConfig {
@@ -262,12 +265,27 @@ impl Server {
                 let rules = self.writer.page_after(after.as_ref().map(|domain| domain.as_str()));
                 self.answer(inbox, &peer, &reply::list(rules));
             }
+            Command::Certificates(after) => {
+                self.answer(inbox, &peer, &reply::certificates(&*self.config.certificates, after.as_ref()));
+            }
+            Command::Retry(domain) => self.answer(inbox, &peer, &self.retry(&domain)),
             Command::Check => self.answer(inbox, &peer, reply::CHECK),
             Command::Version => self.answer(inbox, &peer, reply::VERSION),
             Command::Status => self.answer(inbox, &peer, &self.status(inbox)),
             Command::Help => self.answer(inbox, &peer, reply::HELP),
             // Changes, which are in the queue.
             Command::Add(..) | Command::Remove(_) => {}
+        }
+    }
+
+    /// Only for a name with a rule: nobody can make hotcore order certificates for others.
+    fn retry(&self, domain: &Domain) -> String {
+        if self.writer.table().find(domain).is_none() {
+            reply::refused(&Refusal::NotMapped(domain.clone()))
+        } else if self.config.certificates.retry(domain) {
+            reply::tried(domain)
+        } else {
+            reply::refused(&Refusal::TooManyRetries)
         }
     }
 

@@ -149,18 +149,15 @@ impl Conn {
 
     // ---- the handshake ----
 
-    /// The first bytes of the client, up to the length of `space`, which stay in the socket; `None` when the connection is to end
-    /// or has ended before the first.
-    pub(crate) fn poll_first_bytes<'a>(&self, cx: &mut Context<'_>, space: &'a mut [u8]) -> Poll<Option<&'a [u8]>> {
-        let mut buf = ReadBuf::new(space);
-        match self.stream.poll_peek(cx, &mut buf) {
-            Poll::Ready(Ok(1..)) => {}
-            Poll::Ready(_) => return Poll::Ready(None),
-            Poll::Pending if self.closing.get() => return Poll::Ready(None),
-            Poll::Pending => return Poll::Pending,
+    /// The first byte of the client, which stays in the socket; `None` when the connection is to end or has ended before it.
+    pub(crate) fn poll_first_byte(&self, cx: &mut Context<'_>) -> Poll<Option<u8>> {
+        let mut space = [0];
+        match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut space)) {
+            Poll::Ready(Ok(1..)) => Poll::Ready(space.first().copied()),
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending if self.closing.get() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
         }
-        let bytes = buf.filled().len();
-        Poll::Ready(space.get(..bytes))
     }
 
     /// The first byte of a handshake has arrived.

@@ -25,6 +25,7 @@ use super::{
     forward::{self, BadResponse, Body, Outcome, Peer, RequestFacts, ResponseFraming, Scheme, Sending},
     head::{Framing, Head},
     pages::{self, Backend, Problem},
+    plain_door,
     turn::Turn,
     upstream::{Lease, Tunnel},
 };
@@ -63,6 +64,8 @@ enum Failure {
     Page(Problem),
     /// OPTIONS that was to come no further than here (B61).
     Options,
+    /// What plain HTTP is answered with where there are certificates (B164, B167).
+    PlainDoor(Box<Response<Bytes>>),
     Gone,
 }
 
@@ -95,11 +98,13 @@ impl Exchange {
         let mut access = self.proxy.access_log.then(|| Box::new(self.access(&turn, &parts)));
         // The server of HTTP/1.1 leaves a page out by itself; that of HTTP/2 sends what it gets (B161).
         let leaves_page_out = parts.method == Method::HEAD && turn.stream().is_some();
+        let trimmed = |page: Response<Bytes>| if leaves_page_out { page.map(|_| Bytes::new()) } else { page };
         let upload = Upload::new((!body.is_end_stream()).then_some(body), turn.stream());
         let state = upload.state();
         match self.try_answer(&turn, parts, upload, &mut access).await {
             Ok(response) => Ok(response),
             Err(Failure::Options) => Ok(own(turn, pages::options_answer(), &state, access)),
+            Err(Failure::PlainDoor(page)) => Ok(own(turn, trimmed(*page), &state, access)),
             Err(Failure::Gone) => Err(Gone),
             Err(Failure::Page(problem)) => {
                 // A refusal that the guard or the sweep noted meanwhile is the cause of what went wrong here.
@@ -109,11 +114,7 @@ impl Exchange {
                     None if state.broken.get() => return Err(Gone),
                     None => problem,
                 };
-                let mut page = pages::answer(&problem, accept.as_ref());
-                if leaves_page_out {
-                    *page.body_mut() = Bytes::new();
-                }
-                Ok(own(turn, page, &state, access))
+                Ok(own(turn, trimmed(pages::answer(&problem, accept.as_ref())), &state, access))
             }
         }
     }
@@ -129,7 +130,9 @@ impl Exchange {
             return Err(problem.into());
         }
         let Some(head) = turn.take_head() else { return Err(Failure::Gone) };
+        self.answer_challenge(&head, &parts)?;
         let rule = self.route(&head, &parts)?;
+        self.send_to_https(&head, &parts)?;
         let sending = self.prepare(&mut parts, &head, &rule)?;
 
         let (method, version) = (parts.method.clone(), head.version);
@@ -138,6 +141,24 @@ impl Exchange {
         let (response, lease, rule) = self.send(rule, request, &state).await?;
         let asked = Asked { rule, method, version, sending, upload: state };
         self.relay(turn, response, lease, asked, access.take())
+    }
+
+    // ---- before and between: what certificates make of plain HTTP ----
+
+    /// First of all, mapped or not (B167).
+    fn answer_challenge(&self, head: &Head, parts: &request::Parts) -> Result<(), Failure> {
+        let Some(token) = plain_door::token(parts) else { return Ok(()) };
+        let domain = head.authority.as_ref().and_then(|authority| authority.domain.as_ref());
+        let own = domain.filter(|domain| self.conn.secured_for().is_none_or(|own| own == *domain));
+        let answer = own.and_then(|domain| self.proxy.plain_door.challenge(domain, token));
+        answer.map_or(Ok(()), |answer| Err(Failure::PlainDoor(Box::new(answer))))
+    }
+
+    /// A mapped name that has had a certificate (B164).
+    fn send_to_https(&self, head: &Head, parts: &request::Parts) -> Result<(), Failure> {
+        let authority = head.authority.as_ref().filter(|_| self.conn.secured_for().is_none());
+        let answer = authority.and_then(|authority| self.proxy.plain_door.redirect(authority, parts));
+        answer.map_or(Ok(()), |answer| Err(Failure::PlainDoor(Box::new(answer))))
     }
 
     // ---- step 1 and 2: name and route ----

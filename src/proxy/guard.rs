@@ -239,7 +239,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     /// only what the page's form depends on is kept.
     fn stand_in(&mut self) {
         let method: &[u8] = if pages::is_head_request(&self.carry) { b"HEAD" } else { b"GET" };
-        let accept = pages::sniff_accept(&self.carry);
+        let accept = pages::sniff(&self.carry, b"accept");
         let accept = accept.as_ref().map_or(&b"*/*"[..], HeaderValue::as_bytes);
         let rest = b"\r\nconnection: close\r\n\r\n";
         self.carry = [method, b" / HTTP/1.1\r\nhost: refused.invalid\r\naccept: ", accept, rest].concat();

@@ -36,13 +36,6 @@ pub struct Head {
     /// The client keeps the connection open after the answer: the default in HTTP/1.1 unless a `Connection` line says
     /// `close`, only with `keep-alive` in HTTP/1.0 (RFC 9112, 9.3).
     pub persistent: bool,
-    /// The client waits for `100 Continue` before it sends its body (RFC 9110, 10.1.1). Never set without a body, and never in
-    /// HTTP/1.0, where the expectation means nothing.
-    pub expects_continue: bool,
-    /// The request asks for another protocol, by `Connection: upgrade` and `Upgrade`; never in HTTP/1.0 (P23).
-    pub wants_upgrade: bool,
-    /// The method is HEAD: the answer has no body.
-    pub is_head: bool,
     /// What the request is addressed to: an absolute target's authority, else the `Host` field (P7, P8). `None` only in
     /// HTTP/1.0 without `Host` (B64).
     pub authority: Option<Authority>,
@@ -239,19 +232,12 @@ struct Fields<'a> {
     has_two_encodings: bool,
     says_close: bool,
     says_keep_alive: bool,
-    says_upgrade: bool,
-    has_upgrade: bool,
-    expects_continue: bool,
 }
 
 impl<'a> Fields<'a> {
     fn note(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Refusal> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => set_once(&mut self.host, value, Refusal::TwoHosts)?,
-            6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
-            }
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.has_upgrade = true,
             10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = read_length(value).ok_or(Refusal::BadLength)?;
@@ -270,7 +256,6 @@ impl<'a> Fields<'a> {
         for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             match option.len() {
                 5 if option.eq_ignore_ascii_case(b"close") => self.says_close = true,
-                7 if option.eq_ignore_ascii_case(b"upgrade") => self.says_upgrade = true,
                 10 if option.eq_ignore_ascii_case(b"keep-alive") => self.says_keep_alive = true,
                 _ => {}
             }
@@ -289,9 +274,6 @@ impl<'a> Fields<'a> {
             version: line.version,
             framing,
             persistent: !self.says_close && (is_11 || self.says_keep_alive),
-            expects_continue: self.expects_continue && is_11 && !matches!(framing, Framing::None | Framing::Length(0)),
-            wants_upgrade: is_11 && self.says_upgrade && self.has_upgrade,
-            is_head: line.method == b"HEAD",
             authority: line.authority.clone().or(host),
         })
     }

@@ -10,13 +10,16 @@
 
 mod access;
 mod body;
+mod clear_text;
 mod connection;
 mod exchange;
 mod guard;
 mod http2;
 mod lingering;
 mod patience;
+mod plain_door;
 mod progress;
+mod reminders;
 mod secure;
 mod stream;
 mod tunnel;
@@ -64,6 +67,8 @@ use self::{
     forward::Via,
     guard::Guard,
     lingering::{finish, linger},
+    plain_door::PlainDoor,
+    reminders::Reminders,
     stream::ClientStream,
     turn::Turn,
     upstream::{Holds, Tunnel, Upstreams},
@@ -90,6 +95,8 @@ pub struct ProxyConfig {
     pub table: Table,
     /// The door of HTTPS; `None`: it stays shut.
     pub tls: Option<FrontConfig>,
+    /// The port of HTTPS, for those who come by plain HTTP and name a port (B165).
+    pub https_port: Option<u16>,
     /// Ports hotcore itself listens on (B30).
     pub own_ports: Vec<u16>,
     /// Write one record for each request.
@@ -117,6 +124,8 @@ pub struct ProxyTotals {
     held: Arc<AtomicU32>,
     /// What this process signs requests with, to know them again (B84).
     via: Via,
+    /// Who was warned of a loop through a proxy in front (B175).
+    reminders: Reminders,
 }
 
 impl ProxyTotals {
@@ -130,6 +139,7 @@ impl ProxyTotals {
             panics: AtomicU64::new(0),
             held: Arc::default(),
             via: Via::new(draw()),
+            reminders: Reminders::new(Instant::now()),
         }
     }
 }
@@ -150,6 +160,7 @@ impl Default for ProxyTotals {
 pub struct Proxy {
     table: Table,
     tls: Option<Front>,
+    plain_door: PlainDoor,
     own_ports: HashSet<u16>,
     access_log: bool,
     patience: Patience,
@@ -180,8 +191,10 @@ impl Proxy {
         http1.max_headers(REQUEST_FIELDS_MAX).max_buf_size(ABOVE).half_close(false);
         // This one counts for trailers too, whose limit would else be met one byte before ours.
         http1.max_header_size(ABOVE);
+        let certificates = config.tls.as_ref().map(FrontConfig::certificates);
         Self {
             table: config.table,
+            plain_door: PlainDoor::new(certificates, config.https_port, config.totals.clone(), Instant::now()),
             tls: config.tls.map(Front::new),
             own_ports: config.own_ports.into_iter().collect(),
             access_log: config.access_log,
@@ -224,6 +237,7 @@ impl Proxy {
             conn.sweep(now, &self.patience);
         }
         self.upstreams.sweep(now);
+        self.plain_door.sweep(now);
     }
 
     /// Makes room at the connection cap; false if no connection is idle (B154).

@@ -10,6 +10,8 @@ mod guess;
 mod html;
 mod wire;
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, Response, StatusCode,
@@ -21,11 +23,11 @@ use http::{
 use serde_json::json;
 
 pub use guess::{Guess, guess};
-pub use wire::{is_head_request, sniff_accept, to_wire};
+pub use wire::{is_head_request, sniff, to_wire};
 
 use crate::{
     domain::Domain,
-    limits::PAGE_QUOTE_BYTES_MAX,
+    limits::{HTTPS_PORT, PAGE_QUOTE_BYTES_MAX},
     proxy::{forward::BadResponse, refusal::Refusal},
     routes::Port,
 };
@@ -37,6 +39,11 @@ use accept::Kind;
 pub enum Problem {
     /// The request itself: 400, 414, 431, 501 or 505.
     Refused(Refusal),
+    /// HTTP in clear on the port of HTTPS (B63): 400.
+    ClearText {
+        /// Where the client may go instead, if that is known.
+        site: Option<Site>,
+    },
     /// The head did not come in time (B132): 408.
     HeadTimeout,
     /// The body stalled (B136): 408.
@@ -80,6 +87,24 @@ pub enum Problem {
     },
 }
 
+/// Where a site is found over HTTPS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The name, as it is compared and shown, which need not be mapped.
+    pub domain: Domain,
+    /// The port of HTTPS.
+    pub port: u16,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { domain, port: HTTPS_PORT } => write!(f, "https://{domain}/"),
+            Self { domain, port } => write!(f, "https://{domain}:{port}/"),
+        }
+    }
+}
+
 /// A rule's two sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backend {
@@ -100,6 +125,7 @@ impl Problem {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refusal.status(),
+            Self::ClearText { .. } => StatusCode::BAD_REQUEST,
             Self::HeadTimeout | Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownName { .. } | Self::NoName => StatusCode::NOT_FOUND,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
@@ -117,7 +143,7 @@ impl Problem {
     /// The client's HTTP/1.1 connection must end after the answer, because where the message ends is in doubt or its rest
     /// is not coming (B161).
     pub fn closes(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::HeadTimeout | Self::BodyTimeout)
+        matches!(self, Self::Refused(_) | Self::ClearText { .. } | Self::HeadTimeout | Self::BodyTimeout)
     }
 
     fn backend(&self) -> Option<&Backend> {
@@ -138,7 +164,7 @@ impl Problem {
     fn name(&self) -> Option<String> {
         match self {
             Self::UnknownName { name, .. } | Self::Misdirected { name } => Some(quote(name)),
-            Self::Loop { domain } => Some(quote(domain.as_str())),
+            Self::Loop { domain } | Self::ClearText { site: Some(Site { domain, .. }) } => Some(quote(domain.as_str())),
             _ => self.backend().map(|backend| quote(backend.domain.as_str())),
         }
     }
@@ -148,6 +174,7 @@ impl Problem {
         let name = self.name().unwrap_or_default();
         match self {
             Self::Refused(refusal) => refusal.reason().into(),
+            Self::ClearText { .. } => "this port speaks HTTPS, and the request came in clear".into(),
             Self::HeadTimeout => "the request did not arrive in time".into(),
             Self::BodyTimeout => "the rest of the request did not arrive in time".into(),
             Self::UnknownName { .. } => format!("no app is mapped to {name} here"),
@@ -178,6 +205,10 @@ impl Problem {
     fn remedy(&self) -> Remedy {
         match self {
             Self::Refused(refusal) => Remedy::say(refusal.remedy()),
+            Self::ClearText { site: Some(site) } => Remedy::say(format!("Use {site} instead.")),
+            Self::ClearText { site: None } => {
+                Remedy::say("Use https:// with the name of the site, or the port of plain HTTP.")
+            }
             Self::HeadTimeout | Self::BodyTimeout | Self::Misdirected { .. } => Remedy::say("Try again."),
             Self::UnknownName { domain: Some(domain), .. } => Remedy::run(
                 "If this is your server, map the name to your app's port",
@@ -226,6 +257,7 @@ impl Problem {
         match self {
             Self::UnknownName { .. } | Self::NoName => "No such site here",
             Self::Misdirected { .. } => "Wrong connection",
+            Self::ClearText { .. } => "This port speaks HTTPS",
             Self::HeadTimeout | Self::BodyTimeout => "Too slow",
             Self::TooManyWaiting(_) | Self::NoDescriptors => "Too busy",
             Self::OwnPort(_) | Self::Loop { .. } => "A loop",
@@ -332,6 +364,17 @@ pub fn redirect(
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
+    response
+}
+
+/// The answer to a certificate authority that shows a token of ours (B167; RFC 8555, 8.3).
+pub fn challenge(key_authorization: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::copy_from_slice(key_authorization.as_bytes()));
+    let length = response.body().len();
+    let headers = response.headers_mut();
+    sign(headers);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }
 

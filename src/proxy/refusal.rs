@@ -14,8 +14,6 @@ use http::StatusCode;
 pub enum Refusal {
     /// The first byte is that of a TLS record: a ClientHello on the port of plain HTTP (B63). 400.
     TlsOnPlainPort,
-    /// The first byte is not that of a TLS handshake: clear text on the port of HTTPS (B63). 400.
-    ClearTextOnTlsPort,
     /// More than one empty line before the request line (P3). 400.
     EmptyLines,
     /// A line feed without a carriage return before it (P2, B45). 400.
@@ -104,7 +102,6 @@ impl Refusal {
     pub fn reason(self) -> &'static str {
         match self {
             Self::TlsOnPlainPort => "this is the port of plain HTTP, and the bytes are a TLS handshake",
-            Self::ClearTextOnTlsPort => "this is the port of HTTPS, and the bytes are no TLS handshake",
             Self::EmptyLines => "there are empty lines where the request line should be",
             Self::BareLf => "a line ends in LF alone; lines end in CR LF",
             Self::BareCr => "there is a CR without LF",
@@ -152,7 +149,6 @@ impl Refusal {
             Self::HeadTooLong => format!(
                 "A head has at most {REQUEST_HEAD_BYTES_MAX} bytes. In a browser, delete the cookies of this site and try again."
             ),
-            Self::ClearTextOnTlsPort => "Use https:// with this port, or http:// with the port of plain HTTP.".into(),
             Self::TooManyFields => format!("A head has at most {REQUEST_FIELDS_MAX} header lines."),
             Self::UnservedEncoding => "Send the body chunked or with a Content-Length.".into(),
             Self::Version => "Use HTTP/1.1; HTTP/2 is spoken over TLS only.".into(),

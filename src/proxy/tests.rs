@@ -17,7 +17,15 @@ fn a_connection_is_light() {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let totals = Arc::new(ProxyTotals::new());
         let (table, patience) = (Table::default(), Patience::default());
-        let config = ProxyConfig { table, tls: None, own_ports: Vec::new(), access_log: false, patience, totals };
+        let config = ProxyConfig {
+            table,
+            tls: None,
+            https_port: None,
+            own_ports: Vec::new(),
+            access_log: false,
+            patience,
+            totals,
+        };
         let proxy = Rc::new(Proxy::new(config));
         let peer = listener.local_addr().unwrap();
         let conn = Rc::new(Conn::new(stream, peer, Instant::now()));

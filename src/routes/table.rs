@@ -29,7 +29,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 pub(super) use build::{in_parallel, one_for_each_name};
 
-use super::{Port, Rule};
+use super::{Port, Rule, Touched};
 use crate::{domain::Domain, limits};
 
 /// The readers' side: cheap to clone, never waits.
@@ -74,6 +74,8 @@ pub struct TableWriter {
     table: Table,
     /// The same rules (their memory is shared), sorted by the bytes of their names (B184).
     index: BTreeSet<ByName>,
+    /// Who is told of each name whose rule changes.
+    touched: Option<Touched>,
 }
 
 impl TableWriter {
@@ -85,6 +87,12 @@ impl TableWriter {
     /// A reader of this table.
     pub fn table(&self) -> Table {
         self.table.clone()
+    }
+
+    /// From now on each name whose rule changes is noted there, once the change is visible. What is in the table already is for
+    /// the reader of `touched` to look up.
+    pub fn note_changes(&mut self, touched: Touched) {
+        self.touched = Some(touched);
     }
 
     /// Makes the rule visible and retires the one it replaces. The same port again changes nothing: the rule, and what was
@@ -123,6 +131,7 @@ impl TableWriter {
         len.fetch_sub(1, Ordering::Release);
         old.retire();
         self.index.remove(domain.as_str());
+        self.note(domain);
     }
 
     /// The rules in the order of their names' bytes, after the name `after`, which need not be mapped (B184).
@@ -154,8 +163,15 @@ impl TableWriter {
             Some(old) => old.retire(),
             None => _ = len.fetch_add(1, Ordering::Release),
         }
+        self.note(&rule.domain);
         // `replace`, not `insert`: the new rule takes the place of the equally named old one.
         self.index.replace(ByName(rule));
+    }
+
+    fn note(&self, domain: &Domain) {
+        if let Some(touched) = &self.touched {
+            touched.note(domain);
+        }
     }
 }
 

@@ -76,8 +76,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        certs::Board,
         control::{ServerConfig, socket},
         routes::{Change, Commit, SaveError, Table, TableWriter},
+        service::board::Shown,
     };
 
     struct NoDisk;
@@ -93,7 +95,12 @@ mod tests {
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(socket.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let config = ServerConfig { own_ports: Vec::new(), started: SystemTime::UNIX_EPOCH, status: Box::new(status) };
+        let config = ServerConfig {
+            own_ports: Vec::new(),
+            started: SystemTime::UNIX_EPOCH,
+            status: Box::new(status),
+            certificates: Box::new(Shown(Board::default())),
+        };
         let server = Server::new(config, TableWriter::new(), Box::new(NoDisk));
         (ControlLoop::start(server, vec![socket]).unwrap(), client)
     }

@@ -4,6 +4,7 @@
 //! as values. [`sockets`] and the [`claim`] on the state folder come first, then [`privileges`] go, and only then is there a
 //! second thread.
 
+mod board;
 pub mod claim;
 mod control_loop;
 mod error;
@@ -22,5 +23,5 @@ pub mod worker;
 
 pub use error::ServiceError;
 pub use run::run;
-pub use settings::Settings;
+pub use settings::{Authority, AuthorityError, Settings};
 pub use supervisor::{Start, Supervisor};

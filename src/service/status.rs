@@ -11,10 +11,12 @@ use std::{
 };
 
 use super::{
+    board,
     sockets::{Kind, Sockets},
     worker::Counts,
 };
 use crate::{
+    certs::Board,
     domain::Domain,
     limits,
     routes::{Table, TableWriter},
@@ -32,6 +34,12 @@ pub(super) struct Status {
     suspects: Vec<Domain>,
     /// What was wrong with the rules on disk.
     problems: Vec<String>,
+    /// What is wrong with all certificates.
+    board: Board,
+    served: AtomicUsize,
+    ordering: AtomicUsize,
+    waiting: AtomicUsize,
+    stopped: AtomicUsize,
     connections: AtomicUsize,
     tunnels: AtomicUsize,
     requests: AtomicU64,
@@ -48,6 +56,7 @@ impl Status {
         workers: usize,
         writer: &TableWriter,
         problems: Vec<String>,
+        board: Board,
     ) -> Arc<Self> {
         let own_ports = sockets.own_ports();
         // New rules to own ports are refused, so only those read from disk can point there (B30).
@@ -66,6 +75,11 @@ impl Status {
             own_ports,
             suspects,
             problems,
+            board,
+            served: AtomicUsize::new(0),
+            ordering: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            stopped: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -85,6 +99,14 @@ impl Status {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
+    /// Notes how many names stand where with their certificates.
+    pub(super) fn update_certificates(&self, counts: board::Counts) {
+        self.served.store(counts.served, Ordering::Relaxed);
+        self.ordering.store(counts.ordering, Ordering::Relaxed);
+        self.waiting.store(counts.waiting, Ordering::Relaxed);
+        self.stopped.store(counts.stopped, Ordering::Relaxed);
+    }
+
     /// Rules that point to a port hotcore itself listens on: they stay, and are answered with 508 (B30).
     pub(super) fn rules_to_own_ports(&self) -> Vec<Domain> {
         let points_here =
@@ -95,6 +117,7 @@ impl Status {
     /// What is wrong, one sentence each: so few that the other facts have room beside them.
     fn problems_to_show(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
+        problems.extend(self.board.problems());
         let panics = self.panics.load(Ordering::Relaxed);
         if panics > 0 {
             problems.push(format!("{panics} connections met a bug: please report what the log says of it"));
@@ -122,6 +145,9 @@ impl Status {
                 Kind::Control => {}
             }
         }
+        for (key, count) in self.certificates() {
+            facts.push((key, count.to_string()));
+        }
         facts.push(("log", self.log.clone()));
         facts.push(("state", self.state.display().to_string()));
         facts.push(("workers", self.workers.to_string()));
@@ -137,6 +163,17 @@ impl Status {
         facts
     }
 
+    /// Names whose certificate serves, and those that lack something.
+    fn certificates(&self) -> [(&'static str, usize); 4] {
+        [
+            ("certificates", &self.served),
+            ("ordering", &self.ordering),
+            ("waiting", &self.waiting),
+            ("stopped", &self.stopped),
+        ]
+        .map(|(key, count)| (key, count.load(Ordering::Relaxed)))
+    }
+
     /// The line of `systemctl status`.
     pub(super) fn line(&self) -> String {
         let mut line = match self.table.len() {
@@ -144,6 +181,10 @@ impl Status {
             count => format!("{count} rules"),
         };
         // Writing to a String cannot fail.
+        for (key, count) in self.certificates().into_iter().filter(|(key, count)| *count > 0 || *key == "certificates")
+        {
+            let _ = write!(line, ", {count} {key}");
+        }
         let _ = write!(line, ", {} connections", self.connections.load(Ordering::Relaxed));
         for (kind, addresses) in &self.addresses {
             let _ = write!(line, "; {kind} on {}", join(addresses));
@@ -171,7 +212,15 @@ mod tests {
         writer.insert(Domain::parse("a.com").unwrap(), Port::new(8080).unwrap());
         let status = |own_ports: &[u16], counts: Counts| {
             let problems = vec!["a line was damaged".to_owned()];
-            let mut status = Status::new(&Sockets::default(), "/state".into(), "journal".into(), 2, &writer, problems);
+            let mut status = Status::new(
+                &Sockets::default(),
+                "/state".into(),
+                "journal".into(),
+                2,
+                &writer,
+                problems,
+                Board::default(),
+            );
             let inner = Arc::get_mut(&mut status).unwrap();
             inner.own_ports = own_ports.to_vec();
             inner.suspects = vec![Domain::parse("a.com").unwrap()];
@@ -192,11 +241,33 @@ mod tests {
     }
 
     #[test]
+    fn certificates_are_counted_and_those_that_lack_something_named() {
+        let writer = TableWriter::new();
+        let sockets = Sockets::default();
+        let status = Status::new(&sockets, "/state".into(), "journal".into(), 2, &writer, Vec::new(), Board::default());
+        assert!(status.line().starts_with("0 rules, 0 certificates, 0 connections"), "{}", status.line());
+        status.update_certificates(board::Counts { served: 5, ordering: 0, waiting: 2, stopped: 1 });
+        assert!(status.line().starts_with("0 rules, 5 certificates, 2 waiting, 1 stopped, 0 connections"));
+        let facts = status.facts();
+        for fact in [("certificates", "5"), ("ordering", "0"), ("waiting", "2"), ("stopped", "1")] {
+            assert!(facts.iter().any(|(key, value)| (*key, value.as_str()) == fact), "{fact:?} in {facts:?}");
+        }
+    }
+
+    #[test]
     fn many_problems_leave_room_for_the_other_facts() {
         let shown = |count: usize| {
             let problems = (0..count).map(|number| format!("trouble {number}")).collect();
             let writer = TableWriter::new();
-            let status = Status::new(&Sockets::default(), "/state".into(), "journal".into(), 2, &writer, problems);
+            let status = Status::new(
+                &Sockets::default(),
+                "/state".into(),
+                "journal".into(),
+                2,
+                &writer,
+                problems,
+                Board::default(),
+            );
             let facts = status.facts().into_iter();
             facts.filter(|fact| fact.0 == "problem").map(|fact| fact.1).collect::<Vec<_>>()
         };

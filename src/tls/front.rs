@@ -110,6 +110,11 @@ impl FrontConfig {
         })
     }
 
+    /// The certificates that handshakes are done with.
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
+    }
+
     /// What has been counted so far.
     pub fn totals(&self) -> Arc<Totals> {
         self.totals.clone()

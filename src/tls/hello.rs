@@ -51,7 +51,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The name in a ClientHello, if it is one that can be mapped.
+/// The name in a ClientHello, if it is one that can be mapped. What is no name by its bytes does not come here: the library has
+/// refused it with `illegal_parameter`.
 pub(super) fn name(server_name: Option<&str>) -> Option<Domain> {
     Domain::parse(server_name?).ok()
 }

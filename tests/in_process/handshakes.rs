@@ -14,7 +14,7 @@ use rustls::{AlertDescription, NamedGroup, ProtocolVersion, version};
 
 use crate::{
     front::{Answer, Backend, Client, eventually, spawn},
-    secure::{SecureClient, SecureFront, certificate, domain, fresh_tickets},
+    secure::{SecureClient, SecureFront, certificate, domain, fresh_tickets, key_with},
 };
 
 fn served() -> (SecureFront, Backend) {
@@ -216,6 +216,43 @@ fn a_handshake_does_not_wait_for_ever() {
     assert!(waiting.join().unwrap().is_err());
 }
 
+/// B68, B130: the certificate comes, but the rule has gone.
+#[test]
+fn a_rule_that_goes_while_a_handshake_waits_takes_it_along() {
+    let mut front = SecureFront::start();
+    front.front.map("a.test", 1);
+    front.keyring.begin_order(&domain("a.test"));
+    let (address, config) = (front.front.address, Arc::new(front.client_config()));
+    let waiting = spawn(move || SecureClient::connect(address, "a.test", &config).map(|_| ()));
+    eventually("it waits", || front.front.workers.counts().connections == 1);
+    front.front.unmap("a.test");
+    front.certify("a.test");
+    let error = waiting.join().unwrap().unwrap_err();
+    assert!(error.to_string().contains("UnrecognisedName"), "{error}");
+}
+
+/// B171: an error that names the cause is better than a refusal.
+#[test]
+fn an_expired_certificate_is_served_on() {
+    let backend = Backend::fixed("hello");
+    let mut front = SecureFront::start();
+    front.front.map("a.test", backend.port);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut wanted = rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap();
+    (wanted.not_before, wanted.not_after) = (rcgen::date_time_ymd(2001, 1, 1), rcgen::date_time_ymd(2001, 2, 1));
+    let old = key_with(&wanted.self_signed(&key).unwrap(), &key);
+    front.trust(&old);
+    front.keyring.insert(domain("a.test"), old).unwrap();
+    let error = front.try_connect("a.test", &Arc::new(front.client_config())).err().expect("a client that looks");
+    assert!(error.to_string().contains("expired"), "{error}");
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().dangerous();
+    let config = builder.with_custom_certificate_verifier(Arc::new(trusting::Anybody)).with_no_client_auth();
+    let mut client = front.try_connect("a.test", &Arc::new(config)).unwrap();
+    client.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.read_answer().text(), "hello");
+}
+
 /// B26, B130: who leaves does not wait.
 #[test]
 fn a_client_that_leaves_does_not_wait_for_a_certificate() {
@@ -288,14 +325,33 @@ fn a_hello_in_pieces_is_understood() {
     }
 }
 
-/// B63: in the form that is asked for, and readable although the request was not.
+/// B63: in the form that is asked for, with the address to use, and readable although nothing was read to its end.
 #[test]
 fn clear_text_on_the_port_of_https_is_told_so() {
     let (front, backend) = served();
     let answer = Answer::parse(&front.front.exchange(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"));
     assert_eq!((answer.status, answer.field("connection")), (400, Some("close")));
-    assert!(answer.text().contains("https://"), "{}", answer.text());
+    assert!(answer.text().contains(&format!("https://a.test:{}/", front.front.address.port())), "{}", answer.text());
     assert_eq!(answer.field("server"), Some("hotcore"));
+    let answer = Answer::parse(&front.front.exchange(b"GET / HTTP/1.1\r\nHost: a.test:443\r\n\r\n"));
+    assert!(
+        answer.text().contains("https://a.test/"),
+        "the port that the client thinks it speaks to: {}",
+        answer.text()
+    );
+    // In pieces, with a head longer than what is looked at, and with a beginning alone.
+    let mut client = front.front.connect();
+    for piece in [&b"G"[..], b"ET / HT", b"TP/1.1\r\nHo", b"st: a.test\r", b"\n\r\n"] {
+        client.send(piece);
+        thread::yield_now();
+    }
+    assert!(Answer::parse(&client.read_to_end()).text().contains("https://a.test:"));
+    let long = format!("GET / HTTP/1.1\r\nHost: a.test\r\nx: {}\r\n", "y".repeat(60_000));
+    assert_eq!(Answer::parse(&front.front.exchange(long.as_bytes())).status, 400);
+    let mut client = front.front.connect();
+    client.send(b"GET / HTTP/1.0\r\n");
+    client.finish();
+    assert_eq!(Answer::parse(&client.read_to_end()).status, 400);
     let answer = Answer::parse(&front.front.exchange(b"GET / HTTP/1.1\r\nHost: a.test\r\nAccept: text/html\r\n\r\n"));
     assert_eq!(answer.field("content-type").map(|kind| kind.starts_with("text/html")), Some(true));
     let answer = Answer::parse(&front.front.exchange(b"HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"));
@@ -312,15 +368,40 @@ fn clear_text_on_the_port_of_https_is_told_so() {
     front.front.is_left_alone();
 }
 
+/// B63: what is neither TLS nor HTTP is closed at once, without a word, and counted.
 #[test]
-fn one_byte_that_is_no_handshake_is_enough() {
+fn what_is_no_protocol_of_ours_is_closed_at_once() {
     let front = SecureFront::start();
-    for byte in [0x00, 0x15, 0x17, 0x80, 0xff, b'\r'] {
+    let all: [&[u8]; 9] = [
+        b"\0",
+        b"\x15\x03\x01\0\x02\x01\0",
+        b"\x17",
+        b"\x80\x2e\x01\x03\x01",
+        b"\xff",
+        b"\r",
+        b"SSH-2.0-client 1\r\n",
+        b"EHLO a.test\r\n",
+        b"GET /\r\n",
+    ];
+    for (number, bytes) in all.iter().enumerate() {
         let mut client = front.front.connect();
-        client.send(&[byte]);
-        client.finish();
-        assert_eq!(Answer::parse(&client.read_to_end()).status, 400, "{byte:#x}");
+        client.send(bytes);
+        assert_eq!(client.read_to_end(), b"", "{}", bytes.escape_ascii());
+        eventually("it is counted", || front.front.workers.counts().failed_handshakes == number as u64 + 1);
     }
+}
+
+/// B63, B129: half a request in clear is waited for like half a hello, and no longer.
+#[test]
+fn half_a_request_in_clear_is_cut_off() {
+    let limit = Duration::from_millis(300);
+    let front = SecureFront::start_with(|_| {}, |patience| patience.handshake = limit, fresh_tickets());
+    let start = Instant::now();
+    let mut client = front.front.connect();
+    client.send(b"GET / HTTP/1.1\r\n");
+    client.read_to_end();
+    let lasted = start.elapsed();
+    assert!(lasted >= limit && lasted < limit + Duration::from_secs(3), "{lasted:?}");
 }
 
 /// Invariant 3: whatever a stranger sends instead of a hello ends that connection and nothing else.
@@ -402,6 +483,30 @@ fn a_storm_of_handshakes_starves_nobody() {
     eventually("all are counted", || front.front.workers.counts().handshakes == 201);
     drop(established);
     front.front.is_left_alone();
+}
+
+/// Hundreds of hellos that lie there at once, and a worker that takes a few of them at a time.
+#[test]
+fn established_connections_are_answered_while_a_crowd_of_hellos_waits() {
+    const CROWD: usize = 400;
+    let (front, _backend) = served();
+    let mut established = front.connect("a.test");
+    let bytes = hello(&front, "a.test");
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| front.front.connect()).collect();
+    eventually("all are accepted", || front.front.workers.counts().connections == CROWD + 1);
+    crowd.iter_mut().for_each(|client| client.send(&bytes));
+    let is_served = |client: &Client| {
+        client.stream.set_nonblocking(true).unwrap();
+        client.stream.peek(&mut [0]).is_ok()
+    };
+    let (mut answers, mut served) = (0, 0);
+    while served < CROWD {
+        established.send(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(established.read_answer().text(), "hello");
+        served = crowd.iter().filter(|client| is_served(client)).count();
+        answers += usize::from(served < CROWD);
+    }
+    assert!(answers >= 3, "{answers} answers beside {CROWD} handshakes");
 }
 
 /// B203: a handshake under way is finished and its request answered; who says nothing holds up nothing.

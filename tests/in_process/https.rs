@@ -6,10 +6,14 @@ use std::{
     net::Shutdown,
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use hotcore::service::worker::{Drain, WorkerConfig};
+use hotcore::{
+    limits::TICKET_KEY_LIFE,
+    service::worker::{Drain, WorkerConfig},
+    tls::TicketStore,
+};
 use rustls::version;
 
 use crate::{
@@ -483,6 +487,49 @@ fn sessions_resume_on_every_worker_and_after_a_restart() {
     }
 }
 
+/// B170, B264: a ticket outlives the key that it was sealed with by one turn, on every worker, and not by two.
+#[test]
+fn sessions_resume_across_a_turn_of_the_keys() {
+    let backend = Backend::fixed("hello");
+    for version in [&version::TLS12, &version::TLS13] {
+        let tickets = fresh_tickets();
+        let mut front = SecureFront::start_with(|config| config.count = 2, |_| {}, tickets.clone());
+        front.serve("a.test", backend.port);
+        let mut config = front.client_config_with(&[version]);
+        // What it offers is what it was given first.
+        config.resumption = rustls::client::Resumption::store(Arc::new(borrowing::Keeping::default()));
+        let config = Arc::new(config);
+        let visit = || {
+            let mut client = front.try_connect("a.test", &config).unwrap();
+            client.send(GET);
+            assert_eq!(client.read_answer().text(), "hello");
+            client.is_resumed()
+        };
+        assert!(!visit());
+        (0..8).for_each(|_| assert!(visit()));
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for (turn, is_resumed) in [(1, true), (2, false)] {
+            tickets.turn(&Nowhere, start + TICKET_KEY_LIFE * turn).unwrap();
+            for _ in 0..4 {
+                assert_eq!(visit(), is_resumed, "{version:?} after turn {turn}");
+            }
+        }
+    }
+}
+
+/// For keys that live no longer than the test.
+struct Nowhere;
+
+impl TicketStore for Nowhere {
+    fn load(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    fn save(&self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// B68, B170: a ticket of one name is none for another, nor for one without a rule.
 #[test]
 fn a_ticket_never_helps_under_another_name() {
@@ -527,7 +574,7 @@ fn early_data_is_not_taken() {
 }
 
 mod borrowing {
-    use std::sync::Mutex;
+    use std::{collections::VecDeque, sync::Mutex};
 
     use rustls::{
         NamedGroup,
@@ -567,6 +614,39 @@ mod borrowing {
 
         fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
             self.new.lock().unwrap().take()
+        }
+    }
+
+    /// Offers the oldest session; each visit leaves more of them than it takes.
+    #[derive(Debug, Default)]
+    pub(super) struct Keeping {
+        old: Mutex<Option<Tls12ClientSessionValue>>,
+        new: Mutex<VecDeque<Tls13ClientSessionValue>>,
+    }
+
+    impl ClientSessionStore for Keeping {
+        fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+        fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+            None
+        }
+
+        fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+            self.old.lock().unwrap().get_or_insert(value);
+        }
+
+        fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+            self.old.lock().unwrap().clone()
+        }
+
+        fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+        fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+            self.new.lock().unwrap().push_back(value);
+        }
+
+        fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+            self.new.lock().unwrap().pop_front()
         }
     }
 }

@@ -132,6 +132,7 @@ fn with_trap(good: Backend, bad: Backend, clients: impl FnOnce(SocketAddr, &Prox
     let totals = Arc::new(ProxyTotals::new());
     let config = ProxyConfig {
         tls: None,
+        https_port: None,
         table: rules.table(),
         own_ports: Vec::new(),
         access_log: false,

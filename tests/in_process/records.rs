@@ -18,6 +18,7 @@ use tracing_subscriber::{
 use crate::{
     front::{Backend, Front, dead_port, eventually},
     recorder::Recorder,
+    secure::{SecureFront, domain, fresh_tickets},
 };
 
 /// The fields of one record.
@@ -165,6 +166,19 @@ fn long_text_from_outside_is_cut() {
     let request = format!("GET /{} HTTP/1.1\r\nHost: long.test\r\nConnection: close\r\n\r\n", "x".repeat(1_000));
     front.exchange(request.as_bytes());
     assert_eq!(of("long.test", 1)[0]["path"].len(), hotcore::limits::LOG_QUOTE_BYTES_MAX);
+}
+
+/// B218: who asks for the answer to a challenge gets it, and the log does not.
+#[test]
+fn the_answer_to_a_challenge_is_not_recorded() {
+    listen();
+    let mut front = SecureFront::start_with(|config| config.access_log = true, |_| {}, fresh_tickets());
+    front.keyring.begin_http_challenge(&domain("challenge.test"), "t0ken", "t0ken.s3cret");
+    let request = "GET /.well-known/acme-challenge/t0ken HTTP/1.1\r\nHost: challenge.test\r\nConnection: close\r\n\r\n";
+    assert_eq!(front.ask_in_clear(request).text(), "t0ken.s3cret");
+    let record = &of("challenge.test", 1)[0];
+    assert_eq!((record["status"].as_str(), record["bytes"].as_str()), ("200", "12"));
+    assert!(!format!("{record:?}").contains("s3cret"), "{record:?}");
 }
 
 /// B217: not unless asked for.

@@ -1,4 +1,4 @@
-//! The door of HTTPS on a port of its own, certificates made on the spot, and clients that speak TLS.
+//! The door of HTTPS and that of plain HTTP beside it, certificates made on the spot, and clients that speak TLS.
 
 use std::{
     io::{self, Read, Write},
@@ -21,12 +21,14 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
 };
 
-use crate::front::{Answer, Front, PATIENCE};
+use crate::front::{Answer, Client, Front, PATIENCE};
 
-/// Workers with one listener for HTTPS on 127.0.0.1, and the keyring that the service would have.
+/// Workers with a listener for each of HTTPS and plain HTTP on 127.0.0.1, and the keyring that the service would have.
 pub(crate) struct SecureFront {
     /// Its address is that of the HTTPS door.
     pub(crate) front: Front,
+    /// The door of plain HTTP.
+    pub(crate) plain: SocketAddr,
     pub(crate) keyring: Keyring,
     /// What clients trust: every certificate made here.
     roots: RootCertStore,
@@ -43,10 +45,8 @@ impl SecureFront {
         hurry: impl FnOnce(&mut tls::Patience),
         tickets: Arc<Tickets>,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        socket2::SockRef::from(&listener).listen(BACKLOG).unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, plain_listener) = (listen(), listen());
+        let (address, plain) = (listener.local_addr().unwrap(), plain_listener.local_addr().unwrap());
         let (rules, keyring) = (TableWriter::new(), Keyring::new());
         let mut patience = tls::Patience::default();
         hurry(&mut patience);
@@ -54,16 +54,16 @@ impl SecureFront {
             count: 1,
             table: rules.table(),
             tls: Some(FrontConfig::new(rules.table(), keyring.certificates(), tickets, patience).unwrap()),
-            own_ports: vec![address.port()],
+            own_ports: vec![address.port(), plain.port()],
             access_log: false,
             patience: Patience::default(),
             connections_max: None,
         };
         change(&mut config);
-        let workers = Workers::start(config, Listeners { http: Vec::new(), https: vec![listener] }).unwrap();
+        let workers = Workers::start(config, Listeners { http: vec![plain_listener], https: vec![listener] }).unwrap();
         workers.accept();
         let front = Front { address, rules, workers, bugs_expected: false };
-        Self { front, keyring, roots: RootCertStore::empty() }
+        Self { front, plain, keyring, roots: RootCertStore::empty() }
     }
 
     /// A rule and a certificate.
@@ -112,6 +112,13 @@ impl SecureFront {
         let (bytes, end) = client.read_result();
         end.expect("it ends with close_notify");
         Answer::parse(&bytes)
+    }
+
+    /// All that comes back on a new connection to the plain door.
+    pub(crate) fn ask_in_clear(&self, request: &str) -> Answer {
+        let mut client = Client::connect(self.plain);
+        client.send(request.as_bytes());
+        Answer::parse(&client.read_to_end())
     }
 
     /// The alert with which a handshake is refused.
@@ -199,6 +206,13 @@ impl SecureClient {
     }
 }
 
+fn listen() -> TcpListener {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    socket2::SockRef::from(&listener).listen(BACKLOG).unwrap();
+    listener
+}
+
 pub(crate) fn fresh_tickets() -> Arc<Tickets> {
     Arc::new(Tickets::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)).unwrap())
 }
@@ -210,6 +224,11 @@ pub(crate) fn domain(name: &str) -> Domain {
 /// Self-signed, for this name.
 pub(crate) fn certificate(name: &str) -> Arc<CertifiedKey> {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.key_pair.serialize_der()));
-    Arc::new(CertifiedKey::new(vec![made.cert.der().clone()], any_supported_type(&key).unwrap()))
+    key_with(&made.cert, &made.key_pair)
+}
+
+/// As it is served.
+pub(crate) fn key_with(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> Arc<CertifiedKey> {
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    Arc::new(CertifiedKey::new(vec![certificate.der().clone()], any_supported_type(&key).unwrap()))
 }

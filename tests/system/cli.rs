@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod certificates;
+
 use std::{
     fs::File,
     io::{Read, Write},
@@ -77,6 +79,9 @@ impl FakeDaemon {
                 ["remove", name] => format!("ok {name} removed"),
                 ["list"] => "a.com 1\nb.example 65535\nmore b.example".into(),
                 ["list", "after", "b.example"] => "c.com 3".into(),
+                ["certs"] => "a.com valid 2999-01-02T03:04:05Z 2998-01-02T03:04:05Z\nmore a.com".into(),
+                ["certs", "after", "a.com"] => "b.example queued - -".into(),
+                ["retry", name] => format!("ok {name} is tried now"),
                 ["check"] => "kcehc".into(),
                 ["version"] => VERSION.into(),
                 ["status"] => format!("version {VERSION}\npid 7\nhttp 127.0.0.1:80\nrules 3\nlog journal"),
@@ -176,6 +181,7 @@ fn what_is_done_ends_with_0() {
         ("remove unknown.com", "ok unknown.com was not mapped\n"),
         ("list", "a.com 1\nb.example 65535\nc.com 3\n"),
         ("check", "ok\n"),
+        ("check --certs", "ok\n"),
         ("version", &format!("{VERSION}\n")),
         ("msg check", "kcehc\n"),
         ("msg list after b.example", "c.com 3\n"),
@@ -198,6 +204,8 @@ fn wrong_use_ends_with_2_and_shows_what_to_type() {
             ("add a.com 8080 now", &["\"now\"", "hotcore add a.com 8080"]),
             ("remove", &["hotcore list"]),
             ("remove a.com 8080", &["\"8080\"", "hotcore remove a.com"]),
+            ("retry", &["hotcore list"]),
+            ("retry a.com now", &["\"now\"", "hotcore retry a.com"]),
             ("list a.com", &["'a.com'"]),
             ("lst", &["'lst'", "'list'"]),
             ("--json list", &["hotcore list --json"]),
@@ -209,6 +217,10 @@ fn wrong_use_ends_with_2_and_shows_what_to_type() {
             ("serve --http localhost:80", &["--http", "127.0.0.1:80"]),
             ("serve --https [::1]", &["--https", "[::1]:8080"]),
             ("serve --control 0.0.0.0:40608", &["--control", "127.0.0.1:40608"]),
+            ("serve --acme-directory http://a.com", &["--acme-directory", "http://a.com", "https://"]),
+            ("serve --acme-contact ann", &["--acme-contact", "\"ann\"", "ann@a.com"]),
+            ("serve --acme-root /dev/null", &["--acme-root /dev/null", "no certificate in PEM"]),
+            ("serve --acme-root /dev/null/none", &["--acme-root", "/dev/null/none"]),
             ("serve --workers 0", &["--workers", "1 to 1024"]),
             ("serve --local --http 0.0.0.0:80", &["0.0.0.0:80", "127.0.0.1:80"]),
             ("serve now", &["'now'"]),
@@ -245,6 +257,7 @@ fn a_wrong_name_or_port_ends_with_1_and_shows_what_to_type() {
             ("add a.com 8080x", &["\"8080x\"", "1 to 65535"]),
             ("remove https://a.com/x", &["hotcore remove a.com"]),
             ("remove a..com", &["a..com"]),
+            ("retry https://a.com/x", &["hotcore retry a.com"]),
         ],
     );
 }
@@ -264,7 +277,14 @@ fn fails(code: i32, lines: &[(&str, &[&str])]) {
 
 #[test]
 fn a_wrong_environment_is_named() {
-    for (name, value) in [("HOTCORE_CONTROL", "40608"), ("HOTCORE_HTTP", "80"), ("HOTCORE_LOCAL", "perhaps")] {
+    for (name, value) in [
+        ("HOTCORE_CONTROL", "40608"),
+        ("HOTCORE_HTTP", "80"),
+        ("HOTCORE_LOCAL", "perhaps"),
+        ("HOTCORE_ACME_DIRECTORY", "a.com"),
+        ("HOTCORE_ACME_ROOT", "/dev/null/none"),
+        ("HOTCORE_ACME_CONTACT", "ann"),
+    ] {
         let outcome = run(command("serve").env(name, value));
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(2), ""), "{name}: {outcome:?}");
         assert!(outcome.stderr.contains(value), "{name}: {outcome:?}");
@@ -279,7 +299,18 @@ fn an_empty_variable_is_as_good_as_none() {
     assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{outcome:?}");
     // All of `serve` at once; the last word ends it before it serves.
     let mut line = command("serve --state /dev/null/none");
-    for name in ["HTTP", "HTTPS", "CONTROL", "STATE", "LOCAL", "WORKERS", "ACCESS_LOG"] {
+    for name in [
+        "HTTP",
+        "HTTPS",
+        "CONTROL",
+        "STATE",
+        "LOCAL",
+        "WORKERS",
+        "ACCESS_LOG",
+        "ACME_DIRECTORY",
+        "ACME_ROOT",
+        "ACME_CONTACT",
+    ] {
         line.env(format!("HOTCORE_{name}"), "");
     }
     let outcome = run(&mut line);
@@ -302,7 +333,17 @@ fn what_is_refused_ends_with_1() {
     let daemon = FakeDaemon::start(|message| {
         Some(if message == "version" { VERSION.into() } else { "error cannot save the rule: disk full".into() })
     });
-    for line in ["add a.com 80", "remove a.com", "list", "list --json", "status", "status --json", "msg add a.com 80"] {
+    for line in [
+        "add a.com 80",
+        "remove a.com",
+        "retry a.com",
+        "list",
+        "list --json",
+        "status",
+        "status --json",
+        "check --certs",
+        "msg add a.com 80",
+    ] {
         let outcome = daemon.hotcore(line);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{line}: {outcome:?}");
         assert!(outcome.stderr.contains("error") && outcome.stderr.contains("disk full"), "{line}: {outcome:?}");
@@ -314,7 +355,19 @@ fn what_is_refused_ends_with_1() {
 #[test]
 fn without_a_daemon_it_ends_with_3_at_once() {
     let address = closed_address().to_string();
-    for line in ["", "add a.com 80", "remove a.com", "list", "list --json", "status", "check", "log", "msg check"] {
+    for line in [
+        "",
+        "add a.com 80",
+        "remove a.com",
+        "retry a.com",
+        "list",
+        "list --json",
+        "status",
+        "check",
+        "check --certs",
+        "log",
+        "msg check",
+    ] {
         let outcome = run(command(line).env("HOTCORE_CONTROL", &address));
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{line}: {outcome:?}");
         assert!(outcome.stderr.contains(&address) && outcome.stderr.contains("hotcore serve"), "{line}: {outcome:?}");
@@ -322,8 +375,10 @@ fn without_a_daemon_it_ends_with_3_at_once() {
     }
     let outcome = run(command("status --json").env("HOTCORE_CONTROL", &address));
     assert_eq!((outcome.code, outcome.json()), (Some(3), json!({"running": false})));
-    let outcome = run(command("check --json").env("HOTCORE_CONTROL", &address));
-    assert_eq!((outcome.code, &outcome.json()["ok"]), (Some(3), &json!(false)));
+    for line in ["check --json", "check --certs --json"] {
+        let outcome = run(command(line).env("HOTCORE_CONTROL", &address));
+        assert_eq!((outcome.code, &outcome.json()["ok"]), (Some(3), &json!(false)));
+    }
 }
 
 #[test]
@@ -377,7 +432,7 @@ fn late_duplicates_are_not_taken_for_answers() {
 #[test]
 fn another_program_is_not_taken_for_the_daemon() {
     let daemon = FakeDaemon::start(|_| Some("\u{1b}[31mhello".into()));
-    for line in ["add a.com 80", "remove a.com", "list", "status", "check"] {
+    for line in ["add a.com 80", "remove a.com", "retry a.com", "list", "status", "check", "check --certs"] {
         let outcome = daemon.hotcore(line);
         assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""), "{line}: {outcome:?}");
         assert!(
@@ -394,7 +449,7 @@ fn a_refusal_by_another_version_says_which_side_is_older() {
         let daemon = FakeDaemon::start(move |message| {
             Some(if message == "version" { version.into() } else { "error unknown message: try help".into() })
         });
-        for line in ["status", "msg sing", "list"] {
+        for line in ["status", "msg sing", "list", "retry a.com", "check --certs"] {
             let outcome = daemon.hotcore(line);
             assert_eq!(outcome.code, Some(1), "{line}: {outcome:?}");
             assert!(outcome.stderr.contains("unknown message") && outcome.stderr.contains(text), "{line}: {outcome:?}");
@@ -449,12 +504,19 @@ fn json_is_valid_and_complete() {
     let daemon = FakeDaemon::willing();
     let list = daemon.hotcore("list --json").json();
     let expected = json!([
-        {"domain": "a.com", "port": 1}, {"domain": "b.example", "port": 65535}, {"domain": "c.com", "port": 3}
+        {
+            "domain": "a.com", "port": 1, "certificate": "valid",
+            "until": "2999-01-02T03:04:05Z", "next": "2998-01-02T03:04:05Z", "reason": null
+        },
+        {"domain": "b.example", "port": 65535, "certificate": "queued", "until": null, "next": null, "reason": null},
+        {"domain": "c.com", "port": 3, "certificate": null, "until": null, "next": null, "reason": null}
     ]);
     assert_eq!(list, expected);
     let check = daemon.hotcore("check --json").json();
     assert_eq!(check, json!({"ok": true, "control": daemon.address.to_string()}));
     assert_eq!(daemon.hotcore("version --json").json(), json!({"version": VERSION, "daemon": VERSION}));
+    let certs = daemon.hotcore("check --certs --json").json();
+    assert_eq!(certs, json!({"ok": true, "control": daemon.address.to_string(), "names": 2, "attention": []}));
     let credits = daemon.hotcore("credits --json").json();
     let libraries = credits["libraries"].as_array().unwrap();
     assert!(libraries.iter().any(|library| library["name"] == "hyper" && library["licence"] == "MIT"), "{credits}");
@@ -538,6 +600,12 @@ fn on_a_terminal(command: &mut Command) -> String {
     String::from_utf8(screen).unwrap().replace('\r', "")
 }
 
+const LIST_ON_A_TERMINAL: &str = "\
+a.com          1  valid until 2999-01-02
+b.example  65535  queued
+c.com          3
+";
+
 /// B229, B232.
 #[test]
 fn a_terminal_has_columns_and_colour_unless_told_otherwise() {
@@ -547,7 +615,7 @@ fn a_terminal_has_columns_and_colour_unless_told_otherwise() {
         command.env("HOTCORE_CONTROL", daemon.address.to_string()).env("TERM", "xterm");
         command
     };
-    assert_eq!(on_a_terminal(&mut hotcore("list")), "a.com          1\nb.example  65535\nc.com          3\n");
+    assert_eq!(on_a_terminal(&mut hotcore("list")), LIST_ON_A_TERMINAL);
     for line in ["status", "add", "lst", "help"] {
         let coloured = |command: &mut Command| on_a_terminal(command).contains('\u{1b}');
         assert!(coloured(&mut hotcore(line)), "{line}");

@@ -16,6 +16,7 @@ mod disk;
 mod https;
 mod issuing;
 mod local;
+mod mkcert;
 mod rig;
 mod scale;
 mod service;

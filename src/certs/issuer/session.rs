@@ -50,6 +50,14 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether an issuer can be made of them. Contacts nobody.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        client::host(&self.directory).ok_or_else(|| SettingsError::Directory(self.directory.clone()))?;
+        roots(self.root.as_deref()).map(drop)
+    }
+}
+
 /// Why an issuer cannot be made of its settings.
 #[derive(Debug)]
 pub enum SettingsError {

@@ -158,6 +158,51 @@ fn an_own_certificate_is_never_replaced_by_one_of_the_ca() {
     assert_eq!(serves(&store, "a.example"), Some(year(2028)));
 }
 
+/// B164.
+#[test]
+fn a_certificate_that_is_taken_away_is_gone_with_the_previous_one_and_not_forgotten() {
+    let mut store = Store::new(Model::new());
+    assert!(!store.remove(&domain("a.example")).unwrap());
+    assert!(store.storage.contents().is_empty(), "a name that never had one is not marked");
+    for year in [2026, 2027] {
+        store.save(&certificate("a.example", year)).unwrap();
+        store.save(&certificate("b.example", year)).unwrap();
+    }
+    store.storage.remove("a.example_once").unwrap();
+    assert!(store.remove(&domain("a.example")).unwrap());
+    let found = load(&store, "a.example");
+    assert!(found.certificate.is_none() && found.had_one && found.problems.is_empty());
+    let contents = store.storage.contents();
+    let left: Vec<_> = contents.keys().filter(|name| name.starts_with("a.")).collect();
+    assert_eq!(left, ["a.example_once"]);
+    assert_eq!(serves(&store, "b.example"), Some(year(2027)), "another name's stays");
+    assert!(!store.remove(&domain("a.example")).unwrap());
+    store.save(&certificate("a.example", 2028)).unwrap();
+    assert_eq!(serves(&store, "a.example"), Some(year(2028)));
+}
+
+/// An interrupted removal never brings an older certificate back, and can be repeated.
+#[test]
+fn a_removal_that_fails_at_any_call_leaves_the_current_one_or_none() {
+    for call in 0.. {
+        let mut store = Store::new(Model::new());
+        store.save(&certificate("a.example", 2026)).unwrap();
+        store.save(&certificate("a.example", 2027)).unwrap();
+        let calls = store.storage.calls();
+        store.storage.fail(calls + call, calls + call + 1, io::ErrorKind::PermissionDenied);
+        let result = store.remove(&domain("a.example"));
+        if store.storage.calls() <= calls + call {
+            assert!(result.is_ok() && call > 6, "{call} calls");
+            break;
+        }
+        assert!(result.is_err(), "call {call}");
+        let now = serves(&store, "a.example");
+        assert!([Some(year(2027)), None].contains(&now), "call {call}: {now:?}");
+        store.remove(&domain("a.example")).unwrap();
+        assert_eq!(serves(&store, "a.example"), None, "call {call}");
+    }
+}
+
 #[test]
 fn files_of_one_name_are_no_use_for_another() {
     let mut store = Store::new(Model::new());

@@ -10,7 +10,6 @@ use crate::{domain::Authority, limits::TARGET_BYTES_MAX, proxy::refusal::Refusal
 
 /// A request line, with what follows it.
 pub(super) struct RequestLine<'a> {
-    pub(super) method: &'a [u8],
     /// The authority of an absolute target.
     pub(super) authority: Option<Authority>,
     pub(super) version: Version,
@@ -60,7 +59,7 @@ impl<'a> RequestLine<'a> {
             return Err(fault(target, Refusal::UnservedMethod));
         }
         let authority = read_target(method, target)?;
-        Ok(Self { method, authority, version, rest })
+        Ok(Self { authority, version, rest })
     }
 }
 

@@ -32,9 +32,6 @@ pub(super) fn check(parts: &Parts, has_body: bool) -> Result<Head, Refusal> {
         version: Version::HTTP_2,
         framing: framing(parts, has_body)?,
         persistent: true,
-        expects_continue: false,
-        wants_upgrade: false,
-        is_head: parts.method == Method::HEAD,
         authority: Some(authority(parts)?),
     })
 }

@@ -21,6 +21,8 @@ fn problems() -> Vec<(Problem, u16, bool, bool)> {
     let mut problems = vec![
         (Problem::HeadTimeout, 408, false, false),
         (Problem::BodyTimeout, 408, false, false),
+        (Problem::ClearText { site: Some(Site { domain: domain(), port: 8443 }) }, 400, true, false),
+        (Problem::ClearText { site: None }, 400, false, false),
         (Problem::UnknownName { name: name(), domain: Some(domain()) }, 404, true, false),
         (Problem::UnknownName { name: name(), domain: None }, 404, true, false),
         (Problem::NoName, 404, false, false),
@@ -78,7 +80,10 @@ fn every_page_has_its_status_its_fields_and_three_forms() {
             assert_eq!(field(&response, "server"), Some("hotcore"));
             assert_eq!(field(&response, "content-length"), Some(response.body().len().to_string().as_str()));
             assert_eq!(field(&response, "retry-after"), (status == 503).then_some("1"), "{problem:?}");
-            let is_in_doubt = matches!(problem, Problem::Refused(_) | Problem::HeadTimeout | Problem::BodyTimeout);
+            let is_in_doubt = matches!(
+                problem,
+                Problem::Refused(_) | Problem::ClearText { .. } | Problem::HeadTimeout | Problem::BodyTimeout
+            );
             assert_eq!(field(&response, "connection"), is_in_doubt.then_some("close"), "{problem:?}");
             let body = text(&response);
             assert!(body.ends_with('\n') && body.len() < 8 * 1024, "{problem:?}");
@@ -143,6 +148,10 @@ fn a_remedy_names_the_command_that_helps() {
     assert!(refused.contains("127.0.0.1, ::1 or all addresses") && refused.ends_with(": hotcore add a.com PORT\n"));
     assert!(line(Problem::ClosedAtOnce(backend())).contains("container"));
     assert!(line(Problem::NotHttp(backend(), Guess::Tls)).contains("speaks TLS"));
+    for (port, url) in [(443, "https://a.com/"), (8443, "https://a.com:8443/")] {
+        let site = Some(Site { domain: domain(), port });
+        assert!(line(Problem::ClearText { site }).contains(url), "B63");
+    }
     assert!(line(Problem::NotHttp(backend(), Guess::Http2)).contains("HTTP/2 only"));
     let unknown = Problem::UnknownName { name: "a.com".into(), domain: Some(domain()) };
     assert_eq!(
@@ -236,7 +245,7 @@ fn a_page_on_the_wire_is_a_whole_response() {
 /// The look of a refused request's page follows what can be found of its head, whatever else is wrong with it.
 #[test]
 fn a_refused_head_still_says_what_it_accepts() {
-    let found = |head: &str| sniff_accept(head.as_bytes()).map(|value| value.to_str().unwrap().to_owned());
+    let found = |head: &str| sniff(head.as_bytes(), b"accept").map(|value| value.to_str().unwrap().to_owned());
     assert_eq!(found("GET / HTTP/1.1\r\nHost: a\r\nACCEPT:  text/html \r\n\r\n"), Some("text/html".into()));
     assert_eq!(found("GET / HTTP/1.1\nAccept: */*\n\n"), Some("*/*".into()));
     assert_eq!(found("GET / HTTP/1.1\r\nAccept: text/ht"), None);

@@ -36,13 +36,16 @@ pub fn is_head_request(head: &[u8]) -> bool {
     head.strip_prefix(b"\r\n").unwrap_or(head).starts_with(b"HEAD ")
 }
 
-/// The `Accept` field of a refused head, as far as it can be found: it decides about the look of a page and about nothing else.
-pub fn sniff_accept(head: &[u8]) -> Option<HeaderValue> {
+/// A field of a head that is refused, as far as it can be found: it decides about what a page says and about nothing else. `name` is
+/// without its colon, in any case.
+pub fn sniff(head: &[u8], name: &[u8]) -> Option<HeaderValue> {
     let mut rest = head.get(..head.len().min(REQUEST_HEAD_BYTES_MAX))?;
     for _ in 0..=REQUEST_FIELDS_MAX {
         rest = rest.get(memchr(b'\n', rest)? + 1..)?;
-        let (name, value) = rest.split_at_checked(b"accept:".len())?;
-        if name.eq_ignore_ascii_case(b"accept:") {
+        let (found, value) = rest.split_at_checked(name.len())?;
+        if let Some(value) = value.strip_prefix(b":")
+            && found.eq_ignore_ascii_case(name)
+        {
             let value = value.get(..memchr(b'\n', value)?)?;
             return HeaderValue::from_bytes(value.trim_ascii()).ok();
         }

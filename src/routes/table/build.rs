@@ -33,7 +33,7 @@ impl TableWriter {
         });
         let len = AtomicUsize::new(rules.len());
         let table = Table(Arc::new(Shards { slots: slots.into(), hasher, len }));
-        Self { table, index: rules.into_iter().map(ByName).collect::<BTreeSet<_>>() }
+        Self { table, index: rules.into_iter().map(ByName).collect::<BTreeSet<_>>(), touched: None }
     }
 }
 

@@ -89,6 +89,29 @@ fn b23_a_new_rule_is_unproven_and_one_from_disk_is_proven() {
 }
 
 #[test]
+fn names_whose_rule_changes_are_noted_once_it_is_visible() {
+    let mut writer = TableWriter::from_rules(vec![rule("a.com", 1)]);
+    let touched = Touched::default();
+    writer.note_changes(touched.clone());
+    let names = || {
+        let mut names: Vec<_> = touched.take().into_iter().map(|domain| domain.to_string()).collect();
+        names.sort();
+        names
+    };
+    assert!(names().is_empty(), "what was there before is no change");
+    writer.insert(domain("b.com"), port(2));
+    writer.insert(domain("a.com"), port(3));
+    assert_eq!(names(), ["a.com", "b.com"]);
+    writer.insert(domain("a.com"), port(3));
+    writer.remove(&domain("unknown.com"));
+    assert!(names().is_empty(), "nothing has changed");
+    writer.remove(&domain("a.com"));
+    assert_eq!(names(), ["a.com"]);
+    writer.become_like(vec![rule("b.com", 2), rule("c.com", 4)]);
+    assert_eq!(names(), ["c.com"]);
+}
+
+#[test]
 fn b184_pages_are_sorted_by_bytes_and_begin_after_any_name() {
     let mut writer = TableWriter::new();
     for (name, number) in [("b.example", 2), ("a.example", 1), ("a-b.example", 3), ("xn--bcher-kva.example", 4)] {

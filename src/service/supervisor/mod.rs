@@ -1,9 +1,10 @@
-//! The supervisor: starts workers and control loop, watches over them, and ends them: on a stop, after a hand-over, or because
+//! The supervisor: starts workers, control loop and the keeper of certificates, watches over them, and ends them: on a stop, after a hand-over, or because
 //! one of them ended by itself (B212).
 //!
 //! It runs on the first thread. Never here: the environment, the clock of the wall, a request. Everything comes in as a value,
 //! so that a test can run several in one process.
 
+mod certificates;
 mod pen;
 mod start;
 
@@ -17,9 +18,13 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use self::pen::{Pen, Turn, report, start_control};
+use self::{
+    certificates::Certificates,
+    pen::{Pen, Turn, report, start_control},
+};
 use super::{
     ServiceError,
+    board::Census,
     handover::{
         Doorway, Peer,
         machine::{Heard, Old, OldAction},
@@ -47,6 +52,7 @@ pub struct Supervisor {
     sockets: Sockets,
     workers: Workers,
     ticket_keys: TicketKeys,
+    certificates: Certificates,
     pen: Pen,
     lock: Option<Lock>,
     doorway: Option<Doorway>,
@@ -57,6 +63,7 @@ pub struct Supervisor {
     notifier: Notifier,
     watchdog: Watchdog,
     status: Arc<Status>,
+    census: Census,
     told: (String, Option<Instant>),
     turns: u64,
     is_managed: bool,
@@ -95,6 +102,7 @@ impl Supervisor {
             tokio::select! {
                 () = &mut stop => break End::Stop,
                 result = self.workers.ended() => return Err(worker_ended(result)),
+                watched = self.certificates.watch() => watched?,
                 turn = self.pen.turn() => match turn {
                     Turn::Ended(result) => self.control_ended(*result)?,
                     Turn::Retry => self.take_pen_back()?,
@@ -135,17 +143,25 @@ impl Supervisor {
             self.ticket_keys.beat();
         }
         self.status.update(self.workers.counts(), self.before.len());
+        if let Some(counts) = self.census.take(Instant::now) {
+            self.status.update_certificates(counts);
+        }
         let mut beats = self.workers.heartbeats();
         beats.push(match &self.pen {
             Pen::Ours(control) => control.heartbeat(),
             // Nothing is meant to turn there.
             Pen::Passed(_) | Pen::Awaited { .. } | Pen::Moving => self.turns,
         });
+        beats.push(self.certificates.heartbeat(self.turns));
         if self.watchdog.is_due(now, &beats) {
             self.notifier.alive();
         }
         for index in self.watchdog.overdue(now, &beats) {
-            let name = if index + 1 == beats.len() { "the control loop".to_owned() } else { format!("worker {index}") };
+            let name = match beats.len() - index {
+                1 => "the keeper of certificates".to_owned(),
+                2 => "the control loop".to_owned(),
+                _ => format!("worker {index}"),
+            };
             tracing::error!(target: "hotcore::service", "{name} stands still: the watchdog is not fed");
         }
         if self.told.1.is_some_and(|at| now.saturating_duration_since(at) >= limits::STATUS_REFRESH) {
@@ -206,10 +222,14 @@ impl Supervisor {
         Ok(None)
     }
 
-    /// Stops the control loop, which finishes its last commit, and lets go of journal and lock. The inner error: it could not be
-    /// done in time, and everything stays as it was.
+    /// Stops the keeper, then the control loop, which finishes its last commit, and lets go of journal and lock. The inner error:
+    /// it could not be done in time, and everything stays as it was.
     async fn pass_pen(&mut self) -> Result<Result<(), String>, ServiceError> {
         let Pen::Ours(control) = &mut self.pen else { return Ok(Err("the rules are not at hand".to_owned())) };
+        // First, as commands are still answered meanwhile.
+        if !self.certificates.rest().await? {
+            return Ok(Err("the certificates could not be let go of in time".to_owned()));
+        }
         control.stop();
         match timeout(limits::COMMIT_WAIT, control.ended()).await {
             Ok(Ok(mut server)) => {
@@ -220,7 +240,10 @@ impl Supervisor {
             }
             Ok(Err(why)) => Err(ServiceError::Ended { task: "the control loop", why }),
             // It ends when the disk lets it, and is started again then.
-            Err(_) => Ok(Err("the disk did not finish the last change in time".to_owned())),
+            Err(_) => {
+                self.certificates.start()?;
+                Ok(Err("the disk did not finish the last change in time".to_owned()))
+            }
         }
     }
 
@@ -250,6 +273,7 @@ impl Supervisor {
                 report(&recovery);
                 server.restore(Box::new(journal), &saved);
                 self.pen = Pen::Ours(start_control(*server, &self.sockets)?);
+                self.certificates.start()?;
                 tracing::info!(target: "hotcore::service", "reads commands again");
             }
             Err(error) => {
@@ -286,7 +310,8 @@ impl Supervisor {
         if let Pen::Ours(control) = &mut self.pen {
             control.stop();
         }
-        let (control, workers) = tokio::join!(
+        let (certificates, control, workers) = tokio::join!(
+            self.certificates.rest(),
             timeout(limits::COMMIT_WAIT, async {
                 match &mut self.pen {
                     Pen::Ours(control) => control.ended().await.map(drop),
@@ -295,6 +320,9 @@ impl Supervisor {
             }),
             timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()),
         );
+        if !matches!(certificates, Ok(true)) {
+            tracing::warn!(target: "hotcore::service", "the work on certificates was cut short: what was under way is repeated");
+        }
         if !matches!(control, Ok(Ok(()))) {
             tracing::warn!(target: "hotcore::service", "the last changes of rules were not finished, and not acknowledged");
         }

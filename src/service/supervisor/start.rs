@@ -1,4 +1,4 @@
-//! From values to a running service: rules, workers, control loop, in this order.
+//! From values to a running service: rules, certificates, workers, the keeper, control loop, in this order.
 
 use std::{
     io,
@@ -11,9 +11,11 @@ use std::{
 
 use super::{
     Supervisor,
+    certificates::Certificates,
     pen::{Pen, report, start_control},
 };
 use crate::{
+    certs::{self, Keeper},
     control::{Server, ServerConfig},
     limits,
     proxy::Patience,
@@ -22,7 +24,8 @@ use crate::{
         journal::{Journal, Loaded},
     },
     service::{
-        ServiceError, Settings,
+        Authority, ServiceError, Settings,
+        board::{Census, Shown},
         claim::Claim,
         handover::Doorway,
         notify::{Notifier, Watchdog},
@@ -31,7 +34,7 @@ use crate::{
         ticket_keys::TicketKeys,
         worker::{Listeners, WorkerConfig, Workers},
     },
-    tls::{FrontConfig, Keyring, Patience as HandshakePatience},
+    tls::{self, FrontConfig, Keyring, Patience as HandshakePatience},
 };
 
 /// What the service is made of.
@@ -64,20 +67,26 @@ impl Supervisor {
         let Start { settings, disk, claim, sockets, notifier, watchdog, log, is_managed, handover_wait } = start;
         let folder = settings.state.clone();
         let count = worker_count(settings.workers);
-        let ticket_keys = TicketKeys::new(disk.clone()).map_err(tls)?;
-        let workers = |table| start_workers(&settings, &sockets, count, table, &ticket_keys);
-        let (lock, journal, writer, recovery, workers, before) = match claim {
+        let ticket_keys = TicketKeys::new(disk.clone()).map_err(no_tls)?;
+        // Certificates are read before anybody may be served.
+        let warm_up = |table: Table| -> Result<_, ServiceError> {
+            let keyring = Keyring::new();
+            let certificates = keyring.certificates();
+            let keeper = Keeper::load(keeper_settings(&settings), table.clone(), keyring);
+            Ok((start_workers(&settings, &sockets, count, table, certificates, &ticket_keys)?, keeper))
+        };
+        let (lock, journal, mut writer, recovery, (workers, keeper), before) = match claim {
             Claim::Alone(lock) => {
                 let (journal, writer, recovery) = Journal::open(disk.clone()).map_err(rules)?;
-                let workers = workers(writer.table())?;
-                (lock, journal, writer, recovery, workers, None)
+                let warm = warm_up(writer.table())?;
+                (lock, journal, writer, recovery, warm, None)
             }
             Claim::After(mut new) => {
                 let process = new.process();
                 let failed = |source| ServiceError::Handover { process: Some(process), source };
-                let warm = Loaded::read(&disk).map_err(rules).and_then(|loaded| Ok((workers(loaded.table())?, loaded)));
-                let (workers, loaded) = match warm {
-                    Ok(warm) => warm,
+                let loaded = Loaded::read(&disk).map_err(rules);
+                let (warm, loaded) = match loaded.and_then(|loaded| Ok((warm_up(loaded.table())?, loaded))) {
+                    Ok(both) => both,
                     Err(error) => {
                         new.fail(&error.to_string());
                         return Err(error);
@@ -95,14 +104,24 @@ impl Supervisor {
                 };
                 let before = new.wait_for_word().map_err(failed)?;
                 tracing::info!(target: "hotcore::service", process, "took over sockets and rules");
-                (lock, journal, writer, recovery, workers, before)
+                (lock, journal, writer, recovery, warm, before)
             }
         };
         ticket_keys.open();
+        let board = keeper.board();
+        let mut certificates = Certificates::new(keeper);
+        // Before the keeper looks at the table: no change is missed in between.
+        writer.note_changes(certificates.touched());
+        certificates.start()?;
         workers.accept();
         report(&recovery);
-        let status = Status::new(&sockets, folder.clone(), log, count, &writer, recovery.problems);
-        let config = ServerConfig { own_ports: sockets.own_ports(), started: now(), status: facts(&status) };
+        let status = Status::new(&sockets, folder.clone(), log, count, &writer, recovery.problems, board.clone());
+        let config = ServerConfig {
+            own_ports: sockets.own_ports(),
+            started: now(),
+            status: facts(&status),
+            certificates: Box::new(Shown(board.clone())),
+        };
         let server = Server::new(config, writer, Box::new(journal));
         let control = start_control(server, &sockets)?;
         let doorway = match Doorway::open(&folder) {
@@ -119,6 +138,7 @@ impl Supervisor {
             sockets,
             workers,
             ticket_keys,
+            certificates,
             pen: Pen::Ours(control),
             lock: Some(lock),
             doorway,
@@ -127,6 +147,7 @@ impl Supervisor {
             notifier,
             watchdog,
             status,
+            census: Census::new(board),
             told: (String::new(), None),
             turns: 0,
             is_managed,
@@ -154,23 +175,31 @@ fn start_workers(
     sockets: &Sockets,
     count: usize,
     table: Table,
+    certificates: tls::Certificates,
     ticket_keys: &TicketKeys,
 ) -> Result<Workers, ServiceError> {
     let failed = |source| ServiceError::Start { what: "the workers", source };
     let Sockets { http, https, .. } = sockets.try_clone().map_err(failed)?;
-    // Nobody issues certificates yet: every handshake is refused. The keyring is for whoever will.
-    let certificates = Keyring::new().certificates();
     let front = FrontConfig::new(table.clone(), certificates, ticket_keys.tickets(), HandshakePatience::default());
     let config = WorkerConfig {
         count,
         table,
-        tls: Some(front.map_err(tls)?),
+        tls: Some(front.map_err(no_tls)?),
         own_ports: sockets.own_ports(),
         access_log: settings.access_log,
         patience: Patience::default(),
         connections_max: None,
     };
     Workers::start(config, Listeners { http, https }).map_err(failed)
+}
+
+fn keeper_settings(settings: &Settings) -> certs::keeper::Settings {
+    let authority = settings.authority.as_ref().filter(|_| !settings.local);
+    certs::keeper::Settings {
+        folder: settings.state.join("certificates"),
+        ca: authority.map(Authority::for_issuer),
+        clock: now,
+    }
 }
 
 /// One worker for each usable processor, unless told otherwise.
@@ -189,7 +218,7 @@ fn take_lock(folder: &Path) -> Result<Lock, ServiceError> {
     }
 }
 
-fn tls(error: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
+fn no_tls(error: impl std::error::Error + Send + Sync + 'static) -> ServiceError {
     ServiceError::Start { what: "TLS", source: io::Error::other(error) }
 }
 
@@ -197,7 +226,7 @@ fn rules(error: impl std::fmt::Display) -> ServiceError {
     ServiceError::Rules(error.to_string())
 }
 
-#[expect(clippy::disallowed_methods, reason = "an edge: when the service was started, for people")]
+#[expect(clippy::disallowed_methods, reason = "an edge: the clock of the keeper, and when the service was started")]
 fn now() -> SystemTime {
     SystemTime::now()
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use hotcore::{
-    control::protocol::{Message, Refusal},
+    certs::keeper::State,
+    control::protocol::{Command, Message, Refusal},
     domain::{DomainError, Fault},
     limits,
 };
 
-use super::rig::{Disk, OWN_PORTS, Rig};
+use super::rig::{Disk, Kept, OWN_PORTS, Rig, bind, domain, server_that_keeps};
 
 const PAGE: &str = include_str!("../../../docs/PROTOCOL.md");
 
@@ -56,6 +57,81 @@ fn every_documented_message_gets_its_documented_reply_and_may_be_sent_twice() {
             assert_eq!(reply.as_bytes(), bytes(wanted).unwrap(), "{sent}: {reply}");
         }
     }
+}
+
+/// The certificates that the tables of the page are about.
+fn kept() -> Kept {
+    let lines = vec![
+        (domain("a.com"), "valid", Some(1_800_000_000), Some(1_797_408_000), ""),
+        (domain("b.com"), "waiting", None, Some(1_792_300_000), "the name has no address yet"),
+        (domain("c.localhost"), "local", None, None, "plain HTTP: mkcert is not there"),
+    ];
+    Kept { lines, wishes_max: 2, ..Kept::default() }
+}
+
+#[test]
+fn what_is_documented_of_certificates_is_answered_and_may_be_sent_twice() {
+    // B179, B184.
+    let kept = kept();
+    let rig = Rig::serve(server_that_keeps(kept.clone()), &[bind("127.0.0.1:0")]);
+    for row in rows("Certificates", "| sent | reply | reply to the second |") {
+        let [sent, first, second] = row.as_slice() else { panic!("{row:?}") };
+        for wanted in [first, second] {
+            let reply = rig.ask(bytes(sent).unwrap());
+            assert_eq!(reply.as_bytes(), bytes(wanted).unwrap(), "{sent}: {reply}");
+        }
+    }
+    assert_eq!(*kept.wishes.lock().unwrap(), [domain("a.com"), domain("a.com")], "only names with a rule");
+    // A flood of wishes is refused, not kept (invariant 3).
+    let refusal = Refusal::TooManyRetries.to_string();
+    assert_eq!(rig.ask("retry a.com"), format!("error {refusal}"));
+    assert!(PAGE.contains(&refusal));
+}
+
+#[test]
+fn every_state_of_a_certificate_is_documented() {
+    let documented: BTreeSet<String> =
+        rows("Certificates", "| state | meaning |").iter().map(|row| row[0].trim_matches('`').to_owned()).collect();
+    let all = [
+        State::Valid,
+        State::Own,
+        State::Local,
+        State::Ordering,
+        State::Queued,
+        State::Waiting,
+        State::Stopped,
+        State::Off,
+    ];
+    assert_eq!(documented, all.map(|state| state.to_string()).into());
+    for word in documented {
+        assert!(word.bytes().all(|byte| byte.is_ascii_lowercase()) && word.len() <= "ordering".len(), "{word}");
+    }
+}
+
+#[test]
+fn certificates_come_page_by_page_and_each_once() {
+    // B184.
+    let name = |number: usize| domain(&format!("n{number:03}.example"));
+    let lines =
+        (0..200).map(|number| (name(number), "valid", Some(1_800_000_000), None, "a reason to be cut by no one"));
+    let rig = Rig::serve(server_that_keeps(Kept { lines: lines.collect(), ..Kept::default() }), &[bind("127.0.0.1:0")]);
+    let (mut seen, mut message) = (Vec::new(), "certs".to_owned());
+    loop {
+        let reply = rig.ask(&message);
+        let mut more = None;
+        for line in reply.lines() {
+            match line.split_once(' ').unwrap() {
+                ("more", last) => more = Some(last.to_owned()),
+                (name, rest) => {
+                    assert_eq!(rest, "valid 2027-01-15T08:00:00Z - a reason to be cut by no one");
+                    seen.push(domain(name));
+                }
+            }
+        }
+        let Some(more) = more else { break };
+        message = format!("certs after {more}");
+    }
+    assert_eq!(seen, (0..200).map(name).collect::<Vec<_>>());
 }
 
 #[test]
@@ -113,6 +189,8 @@ fn every_documented_refusal_is_sent_and_every_refusal_is_documented() {
         }
         match Message::parse(&message, &OWN_PORTS) {
             Message::Refused(refusal) => seen.insert(kind(&refusal)),
+            // Only the server knows.
+            Message::Command(Command::Retry(name)) => seen.insert(kind(&Refusal::NotMapped(name))),
             other => panic!("{sent}: {other:?}"),
         };
     }
@@ -130,6 +208,7 @@ fn every_documented_refusal_is_sent_and_every_refusal_is_documented() {
         "no port",
         "not alone",
         "not ascii",
+        "not mapped",
         "number",
         "own port",
         "port",
@@ -163,6 +242,8 @@ fn kind(refusal: &Refusal) -> &'static str {
         Refusal::Swapped(..) => "swapped",
         Refusal::Port(_) => "port",
         Refusal::OwnPort(_) => "own port",
+        Refusal::NotMapped(_) => "not mapped",
+        Refusal::TooManyRetries => "retries",
         Refusal::Save(_) => "save",
         Refusal::Domain(DomainError::Empty) => "domain",
         Refusal::Domain(DomainError::NotAlone { .. }) => "not alone",
@@ -207,6 +288,8 @@ fn the_documented_limits_are_those_of_the_program() {
         ("COMMAND_BYTES_MAX", limits::COMMAND_BYTES_MAX as u64),
         ("REPLY_BYTES_MAX", limits::REPLY_BYTES_MAX as u64),
         ("QUOTE_BYTES_MAX", limits::QUOTE_BYTES_MAX as u64),
+        ("CERTIFICATE_REASON_BYTES_MAX", limits::CERTIFICATE_REASON_BYTES_MAX as u64),
+        ("CERTIFICATE_WISHES_MAX", limits::CERTIFICATE_WISHES_MAX as u64),
         ("DOMAIN_BYTES_MAX", limits::DOMAIN_BYTES_MAX as u64),
         ("LABEL_BYTES_MAX", limits::LABEL_BYTES_MAX as u64),
         ("CONTROL_QUEUE_MAX", limits::CONTROL_QUEUE_MAX as u64),

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hotcore::{
-    control::{Counters, Server, ServerConfig, ServerError, socket},
+    control::{Certificates, Counters, Server, ServerConfig, ServerError, Standing, socket},
     domain::Domain,
     routes::{Change, Commit, Port, SaveError, Table, TableWriter},
 };
@@ -95,8 +95,46 @@ pub(crate) fn server_with(writer: TableWriter, commit: impl Commit) -> Server {
         own_ports: OWN_PORTS.to_vec(),
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
         status: Box::new(|| vec![("http", "127.0.0.1:80".to_owned()), ("log", "journalctl\n-u hotcore".to_owned())]),
+        certificates: Box::new(Kept::default()),
     };
     Server::new(config, writer, Box::new(commit))
+}
+
+/// A server without rules that is told of certificates by `certificates`.
+pub(crate) fn server_that_keeps(certificates: impl Certificates + 'static) -> Server {
+    let config = ServerConfig {
+        own_ports: OWN_PORTS.to_vec(),
+        started: SystemTime::UNIX_EPOCH,
+        status: Box::new(Vec::new),
+        certificates: Box::new(certificates),
+    };
+    Server::new(config, TableWriter::new(), Box::new(Disk::default()))
+}
+
+/// Certificates as somebody keeps them, and the names that were to be tried: so many that no more may wait.
+#[derive(Clone, Default)]
+pub(crate) struct Kept {
+    pub(crate) lines: Vec<(Domain, &'static str, Option<u64>, Option<u64>, &'static str)>,
+    pub(crate) wishes: Arc<Mutex<Vec<Domain>>>,
+    pub(crate) wishes_max: usize,
+}
+
+impl Certificates for Kept {
+    fn page_after(&self, after: Option<&Domain>, see: &mut dyn FnMut(&Domain, Standing<'_>) -> bool) {
+        let behind = self.lines.iter().filter(|line| after.is_none_or(|after| line.0 > *after));
+        for (domain, state, until, next, reason) in behind {
+            if !see(domain, Standing { state, until: *until, next: *next, reason }) {
+                break;
+            }
+        }
+    }
+
+    fn retry(&self, domain: &Domain) -> bool {
+        let mut wishes = self.wishes.lock().unwrap();
+        let has_room = wishes.len() < self.wishes_max;
+        wishes.extend(has_room.then(|| domain.clone()));
+        has_room
+    }
 }
 
 /// A control socket.

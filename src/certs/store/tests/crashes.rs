@@ -46,7 +46,7 @@ fn no_crash_leaves_neither_the_old_nor_the_new_or_loses_an_account_that_was_used
             model.mark(expected.len() - 1);
         };
         for turn in 0..8 {
-            match random.u8(..3) {
+            match random.u8(..4) {
                 0 => {
                     let new = certificates[random.usize(..certificates.len())].clone();
                     let date = Some(new.not_before);
@@ -62,6 +62,11 @@ fn no_crash_leaves_neither_the_old_nor_the_new_or_loses_an_account_that_was_used
                         &|state| (state.account, state.account_used) = (vec![Some(new.clone())], true),
                     );
                 }
+                2 => step(
+                    &|state| state.certificate.push(None),
+                    &mut || _ = store.remove(&domain(name)).unwrap(),
+                    &|state| state.certificate = vec![None],
+                ),
                 _ => {
                     let text = format!("record {turn}");
                     let record = Record::Text(text.clone().into_bytes());
