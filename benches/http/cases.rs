@@ -80,8 +80,9 @@ pub(crate) fn side_by_side(plan: &Plan, backend: SocketAddr, identity: &Identity
         Contender::nginx(backend, identity),
         Contender::haproxy(backend, identity),
     ];
+    let other = plan.beside.as_ref().map(|program| Contender::build("beside", program, backend, identity));
     let contenders: Vec<Contender> =
-        all.into_iter().filter_map(|started| started.map_err(|missing| say(&missing)).ok()).collect();
+        all.into_iter().chain(other).filter_map(|started| started.map_err(|missing| say(&missing)).ok()).collect();
     let versions = contenders.iter().map(|contender| format!("{} {}", contender.name, contender.version));
     say(&format!(
         "{}; one worker on one processor, generator and backend on another; {} rounds of {} s\n\n\

@@ -61,7 +61,16 @@ impl Contender {
     }
 
     pub(crate) fn hotcore(backend: SocketAddr, identity: &Identity) -> Result<Self, String> {
-        let program = env!("CARGO_BIN_EXE_hotcore");
+        Self::build("hotcore", env!("CARGO_BIN_EXE_hotcore"), backend, identity)
+    }
+
+    /// Some build of hotcore.
+    pub(crate) fn build(
+        name: &'static str,
+        program: &str,
+        backend: SocketAddr,
+        identity: &Identity,
+    ) -> Result<Self, String> {
         let (folder, control) = (folder(), loopback(free_udp_port()));
         let (address, https) = (loopback(free_port()), loopback(free_port()));
         identity.install(folder.path());
@@ -76,7 +85,7 @@ impl Contender {
         let process = spawn(&mut command);
         until_it_accepts(address);
         let contender = Self {
-            name: "hotcore",
+            name,
             version: version(program, "version"),
             address,
             https: Some(https),

@@ -40,6 +40,8 @@ const TLS_HOST: &str = "tls.test";
 struct Plan {
     rounds: usize,
     seconds: u32,
+    /// Another build of hotcore, measured beside this one.
+    beside: Option<String>,
     /// Only cases whose titles contain one of these.
     only: Vec<String>,
 }
@@ -64,7 +66,7 @@ fn main() {
 
 impl Plan {
     fn read(words: &[String]) -> Self {
-        let (mut rounds, mut seconds, mut only) = (4, 3, Vec::new());
+        let (mut rounds, mut seconds, mut beside, mut only) = (4, 3, None, Vec::new());
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut number = || {
@@ -74,12 +76,13 @@ impl Plan {
             match word.as_str() {
                 "--rounds" => rounds = number() as usize,
                 "--seconds" => seconds = number(),
+                "--beside" => beside = words.next().cloned(),
                 // What cargo says.
                 "--bench" => {}
                 title => only.push(title.to_owned()),
             }
         }
-        Self { rounds, seconds, only }
+        Self { rounds, seconds, beside, only }
     }
 
     fn wants(&self, title: &str) -> bool {
