@@ -47,9 +47,28 @@ pub const CLIENT_WAIT: Duration = Duration::from_secs(1);
 /// When the CLI sends again, counted from its first datagram (B149).
 pub const CLIENT_RESEND_AFTER: [Duration; 3] =
     [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600)];
+/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
+pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
+pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
+/// Names that need attention, as `hotcore status` shows them one by one.
+pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
+/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
+pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
+/// How long `hotcore add` waits for the resolver before it says nothing about a local name: it is only a hint (B226).
+pub const NAME_LOOK_UP_WAIT: Duration = Duration::from_secs(1);
 
 const _: () =
     assert!(REPLY_BYTES_MAX >= 2 * (DOMAIN_BYTES_MAX + 7) + 5 + DOMAIN_BYTES_MAX, "`more` must make progress");
+const _: () = assert!(
+    DOMAIN_BYTES_MAX
+        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
+        + CERTIFICATE_REASON_BYTES_MAX
+        + "\nmore ".len()
+        + DOMAIN_BYTES_MAX
+        <= REPLY_BYTES_MAX,
+    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
+);
 const _: () = assert!(CONTROL_TURN_MAX <= COMMIT_REQUESTS_MAX && COMMIT_REQUESTS_MAX <= CONTROL_QUEUE_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX > "list after ".len() + DOMAIN_BYTES_MAX);
 
@@ -240,8 +259,8 @@ pub const CA_PAUSE: Duration = Duration::from_secs(60);
 pub const CA_PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// A refusal for a limit that says no time.
 pub const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(3600);
-/// No time to wait, whether asked for or read from disk, is longer: a clock that was once wrong, or a CA's slip, must not
-/// silence a name for years. The CA's longest window.
+/// No time to wait, whether asked for (RFC 8555, 6.6) or read from disk, is longer: a clock that was once wrong, or a CA's slip,
+/// must not silence a name for years. The CA's longest window.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Registered domains whose limit was met; beyond it the one that ends first is forgotten.
 pub const LIMITED_DOMAINS_MAX: usize = 1_000;
@@ -269,6 +288,8 @@ pub const WINDOW_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const LOOK_UPS_IN_FLIGHT_MAX: usize = 4;
 /// Look-ups begun in one second.
 pub const LOOK_UPS_PER_SECOND: usize = 10;
+/// The name service has this long for one answer.
+pub const LOOK_UP_WAIT: Duration = Duration::from_secs(5);
 /// An answer of the name service is good for an order this long.
 pub const LOOK_UP_LIFE: Duration = Duration::from_secs(5 * 60);
 /// A name that waits is looked up again: below each age this often.
@@ -317,25 +338,47 @@ pub const CERTIFICATE_EARLY: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a name that are its file's name as they are; longer ones are cut and carry a hash. A file name has at most 255.
 pub const FILE_NAME_DOMAIN_BYTES_MAX: usize = 200;
 
-/// A certificate that a person put in place is named when it ends within this time: getting another takes a person, too.
-pub const OWN_CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-/// `hotcore status` looks for names that need attention this long: some 100,000 of them.
-pub const STATUS_NAMES_WAIT: Duration = Duration::from_millis(500);
-/// Names that need attention, as `hotcore status` shows them one by one.
-pub const STATUS_NAMES_SHOWN_MAX: usize = 10;
-/// Bytes of a reason in a line of `certs`: some of them are sentences of the CA.
-pub const CERTIFICATE_REASON_BYTES_MAX: usize = 400;
-
-const _: () = assert!(
-    DOMAIN_BYTES_MAX
-        + " ordering 2027-01-01T00:00:00Z 2027-01-01T00:00:00Z ".len()
-        + CERTIFICATE_REASON_BYTES_MAX
-        + "\nmore ".len()
-        + DOMAIN_BYTES_MAX
-        <= REPLY_BYTES_MAX,
-    "a line and `more` fit into a reply, so that each reply makes progress (B184)"
-);
 const _: () = assert!(FILE_NAME_DOMAIN_BYTES_MAX + 1 + 32 + "_previous.pem~".len() <= 255);
+
+// ---- The keeper of certificates ----------------------------------------------------------------------------------
+
+/// Names that wait for their first certificate and that the schedule knows: each takes some 600 bytes there and a look-up now and
+/// then. More than the CA lets begin in three days; the others follow as room gets free.
+pub const FIRST_NAMES_MAX: usize = 10_000;
+/// Names beyond that which somebody asks for: they do not wait for room.
+pub const ASKED_NAMES_MAX: usize = 1_000;
+/// The table is looked through for names that wait for room this often at most: a million rules take some 100 ms.
+pub const NAMES_AGAIN: Duration = Duration::from_secs(60);
+/// Where others wait for room, names that have no address or have failed give theirs away after this time.
+pub const NAMES_TURN: Duration = Duration::from_secs(3600);
+/// Names shown to people whose certificate is not ordered here: local ones, and all of them where no CA is asked.
+pub const UNORDERED_NAMES_SHOWN_MAX: usize = 10_000;
+/// Everything that is shown to people about certificates is renewed this often: places in the queue move by themselves.
+pub const BOARD_REFRESH: Duration = Duration::from_secs(30);
+/// Sentences about damaged files that are shown; the log has them all.
+pub const BOARD_DAMAGES_MAX: usize = 8;
+/// Names that were asked for in vain are heard this often at most: strangers ask.
+pub const ASKED_PAUSE: Duration = Duration::from_millis(50);
+/// Threads that may hang in the name service or the disk: the look-ups of names and of the CA, one for the disk, and a few more.
+pub const KEEPER_THREADS_MAX: usize = LOOK_UPS_IN_FLIGHT_MAX + CA_LOOKUPS_MAX + 8;
+/// What the keeper still waits for when it is told to stop: the disk.
+pub const KEEPER_STOP_WAIT: Duration = Duration::from_millis(500);
+/// Threads that hang are left behind after this time.
+pub const KEEPER_THREADS_WAIT: Duration = Duration::from_millis(100);
+/// The disk has this long to take a certificate; then it serves from memory, and the disk is asked again.
+pub const CERTIFICATE_SAVE_WAIT: Duration = Duration::from_secs(30);
+/// Failures to finish an interrupted order before it is given up for a new one.
+pub const PENDING_FAILURES_MAX: u32 = 3;
+/// People are warned this often of a certificate of their own that ends soon ([`OWN_CERTIFICATE_ENDS_SOON`]), and of a renewal
+/// that fails (B171).
+pub const WARNING_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// What may need a warning is looked for this often.
+pub const WARNING_LOOK: Duration = Duration::from_secs(3600);
+/// A local name whose certificate could not be made is tried again after this time.
+pub const LOCAL_AGAIN: Duration = Duration::from_secs(3600);
+
+const _: () =
+    assert!(KEEPER_STOP_WAIT.as_millis() + KEEPER_THREADS_WAIT.as_millis() < 1_000, "it ends within a second");
 
 // ---- Certificates of local names ---------------------------------------------------------------------------------
 
@@ -370,6 +413,9 @@ pub const CERTIFICATE_ASK_EVERY: Duration = Duration::from_secs(1);
 pub const CERTIFICATES_WANTED_MAX: usize = 64;
 /// Names that a person wants tried now and that wait for it; beyond it the wish is refused.
 pub const CERTIFICATE_WISHES_MAX: usize = 256;
+/// `hotcore cert` waits so long until the daemon serves the certificate: it looks at once, and tens of thousands of names take a
+/// second.
+pub const CERTIFICATE_TAKEN_WAIT: Duration = Duration::from_secs(2);
 /// A key of session tickets seals for this long and then opens for as long again (B170).
 pub const TICKET_KEY_LIFE: Duration = Duration::from_secs(12 * 3600);
 /// Tickets sent after a TLS 1.3 handshake. Each is good for one connection, and browsers open several to a site at once. The second
@@ -521,14 +567,6 @@ pub const CA_NONCE_LIFE: Duration = Duration::from_secs(60);
 pub const CA_NONCE_SPACING: Duration = Duration::from_millis(56);
 /// The directory of the CA is read again after this time.
 pub const CA_DIRECTORY_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// A wish of the CA to be left alone for longer is cut to this (RFC 8555, 6.6): a mistaken date must not silence a name for years.
-pub const CA_RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Renewal information is asked for again after this time if the CA names none (RFC 9773, 4.3.2) ...
-pub const RENEWAL_INFO_AGAIN: Duration = Duration::from_secs(6 * 3600);
-/// ... not earlier than this ...
-pub const RENEWAL_INFO_AGAIN_MIN: Duration = Duration::from_secs(3600);
-/// ... and not later.
-pub const RENEWAL_INFO_AGAIN_MAX: Duration = Duration::from_secs(24 * 3600);
 
 const _: () = assert!(CA_CONNECT_WAIT.as_secs() * 4 < CA_STEP_WAIT.as_secs(), "several addresses have their turn");
 const _: () = assert!(CA_VALIDATION_WAIT.as_secs() + CA_ISSUANCE_WAIT.as_secs() < CA_ORDER_WAIT.as_secs());

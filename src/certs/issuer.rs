@@ -34,6 +34,8 @@ pub use problem::{Problem, RetryAfter};
 pub use renewal::{CertificateId, RenewalWindow};
 pub use session::{Settings, SettingsError};
 
+pub use ca::Offer;
+
 use ca::Directory;
 use session::Session;
 
@@ -45,6 +47,9 @@ pub trait Issuer {
     /// Finds the account of our key at the CA, or creates it there. The key must be durable before this is called (B199). Asking
     /// again with the same key gives the same account, so any failure may simply be repeated.
     fn register(&self) -> impl Future<Output = Result<Registration, Failure>>;
+
+    /// Reads the CA's directory anew: its clock, and what it offers. It needs no account.
+    fn read_directory(&self) -> impl Future<Output = Result<Offer, Failure>>;
 
     /// Orders one certificate. The account must be known.
     ///
@@ -90,6 +95,10 @@ impl Acme {
 impl Issuer for Acme {
     async fn register(&self) -> Result<Registration, Failure> {
         self.find_or_create(false).await
+    }
+
+    async fn read_directory(&self) -> Result<Offer, Failure> {
+        self.offer().await
     }
 
     async fn issue(

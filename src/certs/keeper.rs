@@ -3,20 +3,47 @@
 //!
 //! Never here: a decision about when to order, a byte of ACME, a wait of a worker or of the control loop.
 
+mod account;
 mod board;
+mod clock;
+mod desk;
+mod folders;
+mod jobs;
+mod keeping;
+mod local;
+mod office;
+mod opening;
+mod orders;
+mod outcome;
+mod pulse;
+mod resolver;
+mod roster;
+mod shelf;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod warnings;
+mod work;
 
-use std::{io, path::PathBuf, time::SystemTime};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 pub use board::{Board, Standing, State};
+pub use keeping::Keeping;
+pub use local::LocalIssuer;
+pub use resolver::{Resolver, SystemResolver};
 
 use super::issuer;
 use crate::{
+    limits,
     routes::{Table, Touched},
     tls::Keyring,
 };
 
+use folders::Folders;
+use shelf::Shelf;
+
 /// What a keeper is made with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder of certificates, `certificates` in the state folder. Each CA has a folder in it, and so have own certificates
     /// (`own`) and those of local names (`local`).
@@ -25,25 +52,43 @@ pub struct Settings {
     pub ca: Option<issuer::Settings>,
     /// The clock of the wall.
     pub clock: fn() -> SystemTime,
+    /// One of our own HTTP sockets: there the answer to a challenge is looked at before the CA is asked to look. `None`: it is not.
+    pub http: Option<SocketAddr>,
+    /// The same of our HTTPS sockets.
+    pub https: Option<SocketAddr>,
+    /// Who is asked for the addresses of names.
+    pub resolver: Arc<dyn Resolver>,
+    /// Who makes certificates for local names; `None`: nobody, they are served by plain HTTP.
+    pub local: Option<Arc<dyn LocalIssuer>>,
+}
+
+impl Settings {
+    /// With the machine's resolver and without what is optional.
+    pub fn new(folder: PathBuf, ca: Option<issuer::Settings>, clock: fn() -> SystemTime) -> Self {
+        Self { folder, ca, clock, http: None, https: None, resolver: Arc::new(SystemResolver), local: None }
+    }
 }
 
 /// Certificates at rest: loaded and served, but nothing is ordered, watched or written.
 #[derive(Debug)]
 pub struct Keeper {
-    #[expect(dead_code, reason = "a skeleton")]
     settings: Settings,
-    #[expect(dead_code, reason = "a skeleton")]
     keyring: Keyring,
-    #[expect(dead_code, reason = "a skeleton")]
     table: Table,
     board: Board,
+    shelf: Shelf,
 }
 
 impl Keeper {
     /// Reads what is on disk into the keyring. Writes nothing and contacts nobody, so it needs no right to the folder (B202). What
     /// is wrong on disk is said on the board and in the log, and is never a reason not to serve.
-    pub fn load(settings: Settings, table: Table, keyring: Keyring) -> Self {
-        Self { settings, keyring, table, board: Board::default() }
+    pub fn load(settings: Settings, table: Table, mut keyring: Keyring) -> Self {
+        let directory = settings.ca.as_ref().map(|ca| ca.directory.as_str());
+        let reading = Folders::new(settings.folder.clone(), directory).read();
+        let (board, mut shelf) = (Board::default(), Shelf::default());
+        shelf.replace(&reading, &mut keyring);
+        board.set_problems(shelf.damages().iter().take(limits::BOARD_DAMAGES_MAX).cloned().collect());
+        Self { settings, keyring, table, board, shelf }
     }
 
     /// What a person is told; clones stay up to date through start and stop.
@@ -55,30 +100,6 @@ impl Keeper {
     /// another process wrote since [`Keeper::load`] is read again first. `touched` tells which rules change from now on; those
     /// that are in the table are known.
     pub fn start(self, touched: Touched) -> io::Result<Keeping> {
-        let _ = touched;
-        Ok(Keeping { keeper: self })
-    }
-}
-
-/// A keeper at work.
-#[derive(Debug)]
-pub struct Keeping {
-    keeper: Keeper,
-}
-
-impl Keeping {
-    /// Tells it to stop: orders that can be resumed later are, the others are given up, and what has to be written is written.
-    pub fn stop(&self) {}
-
-    /// Resolves when it has stopped, with the keeper at rest; an error: its thread has ended by itself, which must never happen.
-    /// Cancel safe.
-    pub async fn ended(&mut self) -> Result<Keeper, String> {
-        let _ = &self.keeper;
-        std::future::pending().await
-    }
-
-    /// How often its loop has turned (B213).
-    pub fn heartbeat(&self) -> u64 {
-        0
+        Keeping::start(self, touched)
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub use fault::{Fault, Form};
-pub use given::{Given, Warning};
+pub use given::{Given, Warning, look};
 
 /// The folder of own certificates in a state folder.
 pub fn folder(state: &Path) -> PathBuf {

@@ -81,6 +81,14 @@ impl Store<Disk> {
         fs::set_permissions(path, Permissions::from_mode(0o700))?;
         Ok(Self::new(storage))
     }
+
+    /// The folder as it is, for reading; `None`: there is none. Nothing is made or changed.
+    pub fn existing(path: &Path) -> io::Result<Option<Self>> {
+        match path.try_exists()? {
+            true => Ok(Some(Self::new(Disk::open(path)?))),
+            false => Ok(None),
+        }
+    }
 }
 
 impl<S: Storage> Store<S> {
@@ -141,20 +149,36 @@ impl<S: Storage> Store<S> {
 
     /// Everything about every name.
     pub fn load_all(&self) -> io::Result<BTreeMap<Domain, Found>> {
+        let mut all = BTreeMap::new();
+        self.load_each(|domain, found| _ = all.insert(domain, found))?;
+        Ok(all)
+    }
+
+    /// The same, one name at a time: all files together may be large.
+    pub fn load_each(&self, mut see: impl FnMut(Domain, Found)) -> io::Result<()> {
         let mut stems: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for name in self.storage.list()? {
             if let Some((stem, _)) = names::split(&name) {
                 stems.entry(stem.to_owned()).or_default().insert(name.clone());
             }
         }
-        let mut all = BTreeMap::new();
         for (stem, files) in stems {
             if let Some(domain) = self.domain_of(&stem, &files) {
                 let found = self.load(&domain, &stem, &files);
-                all.insert(domain, found);
+                see(domain, found);
             }
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// Everything about one name.
+    pub fn find(&self, domain: &Domain) -> Found {
+        let stem = stem(domain);
+        let endings = [CURRENT, PREVIOUS, ONCE, SCHEDULE, PENDING].map(str::to_owned);
+        let names = endings.into_iter().chain([format!("{CURRENT}{UNFINISHED}")]);
+        let is_there = |name: &String| !matches!(self.read(name), Ok(None));
+        let files = names.map(|ending| format!("{stem}{ending}")).filter(is_there).collect();
+        self.load(domain, &stem, &files)
     }
 
     /// The record of the account's budget.

@@ -127,6 +127,7 @@ pub(super) enum Command {
     /// Remove a domain name; its certificate is kept
     #[command(override_usage = "hotcore remove <DOMAIN>")]
     Remove(Name),
+    Cert(Cert),
     /// List the rules, sorted by name, and on a terminal their certificates
     List(Form),
     Msg(Words),
@@ -180,6 +181,30 @@ pub(super) struct Name {
     pub(super) domain: Option<String>,
     #[arg(hide = true)]
     pub(super) surplus: Vec<String>,
+}
+
+/// Install a certificate of your own for a domain, or take it away
+///
+/// Key and certificates are PEM, in one file or in two, as certbot's fullchain.pem and privkey.pem; `-` is standard input. hotcore
+/// then asks no certificate authority for this name. Run it as root, or as the user that hotcore runs as. If hotcore is not running,
+/// it takes effect at the next start.
+#[derive(Debug, Args)]
+#[command(override_usage = "hotcore cert <DOMAIN> <CHAIN.PEM> [KEY.PEM]\n       hotcore cert <DOMAIN> --remove")]
+pub(super) struct Cert {
+    /// The name; it need not be mapped yet
+    pub(super) domain: Option<String>,
+    /// The certificate, those that lead to a root, and the key, unless it is in a second file
+    #[arg(value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Take the domain's own certificate away
+    #[arg(long)]
+    pub(super) remove: bool,
+    /// The folder for the rules [default: the one that the daemon uses]
+    #[arg(long, value_name = "DIR", env = "HOTCORE_STATE", hide_env_values = true)]
+    pub(super) state: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Ask whether the daemon answers, or whether its certificates are well

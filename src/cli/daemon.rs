@@ -153,13 +153,14 @@ fn may_read(path: &str) -> Result<(), Failure> {
     }
 }
 
-fn report(client: Client) -> Result<Report, AskError> {
+/// Asks for the status.
+pub(super) fn report(client: Client) -> Result<Report, AskError> {
     let reply = client.ask("status")?;
     Report::read(&reply).ok_or_else(|| client.unexpected(&reply))
 }
 
 /// The reply to `status`: keys and values in the order of the daemon. A newer daemon may have more of them (B233).
-struct Report {
+pub(super) struct Report {
     lines: Vec<(String, String)>,
 }
 
@@ -172,7 +173,7 @@ impl Report {
     }
 
     /// The first value of `key`.
-    fn value(&self, key: &str) -> Option<&str> {
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
         self.lines.iter().find(|line| line.0 == key).map(|line| line.1.as_str())
     }
 

@@ -1,10 +1,11 @@
 //! The commands that a person types, on top of the control protocol.
 //!
 //! Here alone the environment is read, text goes to the terminal, and an outcome becomes an exit code (B227). Never here: a
-//! change of a rule except by a message to the daemon, a privilege, a panic on a closed pipe.
+//! change of a rule except by a message to the daemon, a privilege that is kept, a panic on a closed pipe.
 
 mod about;
 mod arguments;
+mod cert;
 mod certificates;
 mod daemon;
 mod failure;
@@ -51,6 +52,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
     match command {
         Command::Add(add) => rules::add(&add, client()?, output),
         Command::Remove(remove) => rules::remove(&remove, client()?, output),
+        Command::Cert(typed) => cert::cert(&typed, client()?, output),
         Command::List(form) => rules::list(client()?, form.json, output),
         Command::Msg(words) => daemon::msg(&words, client()?, output),
         Command::Log => daemon::log(client()?),

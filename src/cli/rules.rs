@@ -1,6 +1,6 @@
 //! The commands about rules: `add`, `remove`, `list`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::ToSocketAddrs, sync::mpsc, thread};
 
 use serde_json::json;
 
@@ -12,15 +12,27 @@ use super::{
     typed::{self, Wrong},
     unanswered,
 };
-use crate::control::client::{Client, Mapping, Standing};
+use crate::{
+    certs::local,
+    control::client::{Client, Mapping, Standing},
+    domain::Domain,
+    limits::NAME_LOOK_UP_WAIT,
+};
 
 /// What to type on a machine where nothing is mapped yet.
 pub(super) const FIRST_STEP: &str = "nothing is mapped yet; a first rule: hotcore add app.localhost 3000";
 
 /// Maps a name to a port. Prints the daemon's reply, which says what holds now.
 pub(super) fn add(typed: &Add, client: Client, output: &mut Output) -> Result<(), Failure> {
-    let message = message_of_add(typed)?;
-    change(&message, client, output)
+    let (domain, port) = domain_and_port(typed)?;
+    change(&format!("add {domain} {port}"), client, output)?;
+    // Printed, never written (B226).
+    if let Some(line) = local::hosts_line(&domain)
+        && !resolves(&domain)
+    {
+        output.talk(format_args!("{domain} is not known here; for this machine alone, a line for /etc/hosts: {line}"));
+    }
+    Ok(())
 }
 
 /// Takes a name out of the rules. One that is not mapped is no error (B227): the reply says so.
@@ -101,6 +113,16 @@ fn show(rules: &[Mapping], standings: &HashMap<String, Standing>, output: &mut O
     }
 }
 
+/// Whether this machine knows an address of the name. One that cannot be told in time is taken for known.
+fn resolves(domain: &Domain) -> bool {
+    let (answer, answers) = mpsc::channel();
+    let name = domain.to_string();
+    let look = move || _ = answer.send((name.as_str(), 0).to_socket_addrs().is_ok_and(|mut all| all.next().is_some()));
+    // It is not waited for: a resolver may take its time, and ends with the program.
+    let started = thread::Builder::new().name("resolver".to_owned()).spawn(look);
+    started.is_err() || answers.recv_timeout(NAME_LOOK_UP_WAIT).unwrap_or(true)
+}
+
 fn change(message: &str, client: Client, output: &mut Output) -> Result<(), Failure> {
     let reply = client.ask(message).map_err(|cause| unanswered::explain_change(cause, client))?;
     if reply.split(' ').next() != Some("ok") {
@@ -110,7 +132,7 @@ fn change(message: &str, client: Client, output: &mut Output) -> Result<(), Fail
     Ok(())
 }
 
-fn message_of_add(typed: &Add) -> Result<String, Failure> {
+fn domain_and_port(typed: &Add) -> Result<(Domain, u16), Failure> {
     let (Some(name), Some(port)) = (typed.domain.as_deref(), typed.port.as_deref()) else {
         return Err(incomplete_add(typed.domain.as_deref()));
     };
@@ -120,7 +142,7 @@ fn message_of_add(typed: &Add) -> Result<String, Failure> {
         return Err(Failure::usage(wrong).hint(line_to_type(&typed::name(name), &typed::port(port))));
     }
     match (typed::name(name), typed::port(port)) {
-        (Ok(name), Ok(port)) => Ok(format!("add {name} {port}")),
+        (Ok(name), Ok(port)) => Ok((name, port)),
         // A number first and no number second: the words are exchanged.
         (_, Err(_)) if typed::port(name).is_ok() && meant(&typed::name(port)).is_some() => {
             Err(Failure::refused("the name comes first, then the port")

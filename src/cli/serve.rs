@@ -54,7 +54,7 @@ fn authority(directory: Option<String>, root: Option<&Path>, contact: Option<Str
         AuthorityError::Directory(_) => Failure::usage(format_args!("--acme-directory: {error}"))
             .hint("write it like https://ca.example/directory, or leave it out for Let's Encrypt"),
         AuthorityError::Root(_) => {
-            let path = root.unwrap_or(Path::new("")).display();
+            let path = root.unwrap_or_else(|| Path::new("")).display();
             Failure::usage(format_args!("--acme-root {path}: {error}"))
                 .hint("give the file with the root certificate of the server at --acme-directory")
         }
@@ -81,7 +81,7 @@ fn unreadable_root(path: &Path, cause: &io::Error) -> Failure {
 }
 
 /// Where the rules are kept unless told otherwise.
-fn state_folder(environment: impl Fn(&str) -> Option<OsString>, root: bool) -> Result<PathBuf, Failure> {
+pub(super) fn state_folder(environment: impl Fn(&str) -> Option<OsString>, root: bool) -> Result<PathBuf, Failure> {
     let value = |name| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     // systemd.exec(5), StateDirectory=: one path or several, parted by colons.
     if let Some(folders) = environment("STATE_DIRECTORY")

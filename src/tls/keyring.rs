@@ -3,7 +3,12 @@
 //! The order of a change is: visible first, then those are woken who wait for it. Never here: a file, an order itself, a
 //! certificate that is not for the name it is given for.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use rustls::{client::verify_server_name, pki_types::ServerName, server::ParsedCertificate, sign::CertifiedKey};
 use tokio::sync::{mpsc, watch};
@@ -102,10 +107,15 @@ impl Keyring {
     /// The next name that has a rule, no certificate, and a client who wants it now. The same may come many times; when many come
     /// at once, some are left out.
     pub async fn asked(&mut self) -> Domain {
-        match self.asked.recv().await {
-            Some(domain) => domain,
+        poll_fn(|context| self.poll_asked(context)).await
+    }
+
+    /// The same for who cannot keep the keyring to itself while it waits.
+    pub fn poll_asked(&mut self, context: &mut Context<'_>) -> Poll<Domain> {
+        match ready!(self.asked.poll_recv(context)) {
+            Some(domain) => Poll::Ready(domain),
             // Cannot be: this very value holds the other end.
-            None => std::future::pending().await,
+            None => Poll::Pending,
         }
     }
 }

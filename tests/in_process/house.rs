@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Files of more than [`LINES_MAX`] lines, each with the reason why it is one file.
-const LONG_FILES: &[(&str, &str)] = &[];
+const LONG_FILES: &[(&str, &str)] = &[("src/limits.rs", "one list, so that no limit hides")];
 const LINES_MAX: usize = 500;
 
 /// Names that say nothing.

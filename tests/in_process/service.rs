@@ -290,6 +290,35 @@ fn a_rule_to_a_port_of_our_own_is_named_by_status_b30() {
     assert!(!service.ask("status").contains("a.example"));
 }
 
+#[test]
+fn a_name_is_tried_again_only_while_it_is_mapped() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(folder.path());
+    assert_eq!(service.ask("retry a.example"), "error a.example is not mapped: first add a.example <port>");
+    assert_eq!(service.ask("add a.example 8080"), "ok a.example 8080");
+    assert_eq!(service.ask("retry a.example"), "ok a.example is tried now");
+    assert_eq!(service.ask("certs after a.example"), "");
+    let status = service.ask("status");
+    assert!(status.contains("\ncertificates 0\n") && status.contains("\nstopped 0\n"), "{status}");
+}
+
+/// B206: the keeper of certificates goes with the pen, and comes back with it.
+#[test]
+fn a_hand_over_that_failed_late_leaves_the_keeper_at_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(folder.path());
+    for _ in 0..3 {
+        let mut new = ask(folder.path());
+        new.wait_for_pen().unwrap();
+        new.fail("made to fail");
+        assert_eq!(service.ask("add a.example 8080"), "ok a.example 8080");
+        assert_eq!(service.ask("retry a.example"), "ok a.example is tried now");
+    }
+    let start = Instant::now();
+    service.stop().unwrap();
+    assert!(start.elapsed() < hotcore::limits::KEEPER_WAIT, "it rests when it is told");
+}
+
 /// B212: something that must run and does not is the end of the process, with a clear line.
 #[test]
 fn the_end_of_the_control_loop_is_the_end_of_the_service_b212() {

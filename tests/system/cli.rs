@@ -26,8 +26,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A daemon that answers each message with what the script makes of it; `None` is silence.
-struct FakeDaemon {
-    address: SocketAddr,
+pub(super) struct FakeDaemon {
+    pub(super) address: SocketAddr,
     received: Arc<Mutex<Vec<String>>>,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -36,7 +36,7 @@ struct FakeDaemon {
 type Script = dyn Fn(&str) -> Option<String> + Send;
 
 impl FakeDaemon {
-    fn start(script: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
+    pub(super) fn start(script: impl Fn(&str) -> Option<String> + Send + 'static) -> Self {
         Self::start_with(Box::new(script), false)
     }
 
@@ -90,12 +90,12 @@ impl FakeDaemon {
         })
     }
 
-    fn received(&self) -> Vec<String> {
+    pub(super) fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
     }
 
     /// The program, told to ask this daemon.
-    fn hotcore(&self, line: &str) -> Outcome {
+    pub(super) fn hotcore(&self, line: &str) -> Outcome {
         run(command(line).env("HOTCORE_CONTROL", self.address.to_string()))
     }
 }
@@ -111,28 +111,28 @@ impl Drop for FakeDaemon {
 
 /// How the program ended.
 #[derive(Debug)]
-struct Outcome {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(super) struct Outcome {
+    pub(super) code: Option<i32>,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
     took: Duration,
 }
 
 impl Outcome {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|cause| panic!("no JSON: {cause}: {self:?}"))
     }
 }
 
 /// The program with the words of `line`, and an environment of its own.
-fn command(line: &str) -> Command {
+pub(super) fn command(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotcore"));
     command.args(line.split(' ').filter(|word| !word.is_empty()));
     command.env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
     command
 }
 
-fn run(command: &mut Command) -> Outcome {
+pub(super) fn run(command: &mut Command) -> Outcome {
     let start = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -166,7 +166,7 @@ fn wait(child: &mut Child) -> Option<i32> {
 }
 
 /// An address where nobody listens: taken, then left.
-fn closed_address() -> SocketAddr {
+pub(super) fn closed_address() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -207,6 +207,11 @@ fn wrong_use_ends_with_2_and_shows_what_to_type() {
             ("retry", &["hotcore list"]),
             ("retry a.com now", &["\"now\"", "hotcore retry a.com"]),
             ("list a.com", &["'a.com'"]),
+            ("cert", &["hotcore cert a.com fullchain.pem privkey.pem"]),
+            ("cert a.com", &["hotcore cert a.com <chain.pem> [key.pem]", "hotcore cert a.com --remove"]),
+            ("cert a.com x --remove", &["--remove takes no file", "hotcore cert a.com --remove"]),
+            ("cert a.com x y z", &["two files at most", "hotcore cert a.com <chain.pem>"]),
+            ("cert a.com - -", &["can be read once"]),
             ("lst", &["'lst'", "'list'"]),
             ("--json list", &["hotcore list --json"]),
             ("list --jsn", &["'--jsn'", "'--json'"]),
@@ -258,6 +263,9 @@ fn a_wrong_name_or_port_ends_with_1_and_shows_what_to_type() {
             ("remove https://a.com/x", &["hotcore remove a.com"]),
             ("remove a..com", &["a..com"]),
             ("retry https://a.com/x", &["hotcore retry a.com"]),
+            ("cert https://a.com/x f", &["hotcore cert a.com <chain.pem>"]),
+            ("cert *.a.com f", &["is a wildcard"]),
+            ("cert a.com /none/f.pem", &["cannot read /none/f.pem", "No such file"]),
         ],
     );
 }
@@ -325,6 +333,22 @@ fn a_name_in_other_letters_is_sent_in_ascii() {
     let outcome = daemon.hotcore("add BÜCHER.example 80");
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(0), "ok xn--bcher-kva.example 80\n"), "{outcome:?}");
     assert_eq!(daemon.received(), ["add xn--bcher-kva.example 80"]);
+}
+
+/// B226: a line for the hosts file is shown where one is needed, and never written.
+#[test]
+fn a_local_name_that_nobody_knows_gets_its_hosts_line() {
+    let daemon = FakeDaemon::willing();
+    let hosts = std::fs::read("/etc/hosts").unwrap();
+    for (name, is_shown) in
+        [("hotcore-test.test", true), ("hotcore-test.localhost", false), ("localhost", false), ("a.com", false)]
+    {
+        let outcome = daemon.hotcore(&format!("add {name} 80"));
+        assert_eq!(outcome.code, Some(0), "{name}: {outcome:?}");
+        let line = format!("a line for /etc/hosts: 127.0.0.1 {name}\n");
+        assert_eq!((outcome.stderr.ends_with(&line), outcome.stderr.is_empty()), (is_shown, !is_shown), "{outcome:?}");
+    }
+    assert_eq!(std::fs::read("/etc/hosts").unwrap(), hosts);
 }
 
 /// B227: what the daemon refuses ends with 1, and the reason is talk.

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::rig::{Backend, Client, Daemon, PATIENCE, folder, run, wait_for};
+use crate::rig::{Backend, Client, Daemon, NO_AUTHORITY, PATIENCE, folder, run, wait_for};
 
 fn ended(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -58,7 +58,7 @@ fn the_status_as_json_has_numbers_where_there_are_numbers() {
     let (code, out, err) = ended(&run(daemon.cli().args(["status", "--json"])));
     assert_eq!(code, Some(0), "{err}");
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();
-    for key in ["pid", "rules", "workers", "connections", "tunnels", "requests", "retries"] {
+    for key in ["pid", "rules", "certificates", "stopped", "workers", "connections", "tunnels", "requests", "retries"] {
         assert!(status[key].is_u64(), "{key} in {out}");
     }
     for key in ["http", "https", "control", "problem"] {
@@ -78,6 +78,7 @@ fn what_is_kept_can_be_read_by_its_owner_alone() {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 000 && exec \"$@\"", "sh"]).arg(Daemon::program().get_program());
     command.args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--control", "127.0.0.1:0", "--state"]);
+    command.env("HOTCORE_ACME_DIRECTORY", NO_AUTHORITY);
     let _daemon = Daemon::spawn(command.arg(&state), &state);
     let kept = || fs::read_dir(&state).into_iter().flatten().map(|entry| entry.unwrap().path());
     wait_for("the log of rules, and what else is kept", PATIENCE, || {

@@ -131,7 +131,7 @@ impl Addresses {
 fn command(state: &Path, [http, https, control]: [&str; 3]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hotcore"));
     command.args(["serve", "--workers", "2", "--http", http, "--https", https, "--control", control, "--state"]);
-    command.arg(state);
+    command.arg(state).env("HOTCORE_ACME_DIRECTORY", crate::rig::NO_AUTHORITY);
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM"] {
         command.env_remove(name);
     }

@@ -1,9 +1,6 @@
 //! What a CA offers: its directory (RFC 8555, 7.1.1).
 
-use std::{
-    sync::PoisonError,
-    time::{Duration, SystemTime},
-};
+use std::{sync::PoisonError, time::SystemTime};
 
 use http::StatusCode;
 use rustls_acme::acme;
@@ -18,6 +15,16 @@ use super::{
     patience::Deadline,
     problem,
 };
+
+/// What a CA's directory says to the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// The CA's clock (`Date`; RFC 9110, 6.6.1), where it shows one. More than an hour between it and ours says that one of the two
+    /// is wrong, most likely ours: then nothing should be ordered (B214).
+    pub date: Option<SystemTime>,
+    /// Whether it tells when it wants certificates renewed (RFC 9773).
+    pub has_renewal_info: bool,
+}
 
 /// The URLs of a CA.
 #[derive(Debug, Clone)]
@@ -61,13 +68,10 @@ impl Acme {
         Ok(directory)
     }
 
-    /// How far the CA's clock was from `now` when its directory was last read; read now if it never was. A difference of more
-    /// than an hour says that one of the two is wrong, most likely ours: then nothing should be ordered (B214).
-    pub async fn clock_difference(&self, now: impl Fn() -> SystemTime) -> Result<Option<Duration>, Failure> {
+    pub(super) async fn offer(&self) -> Result<Offer, Failure> {
         self.forget_directory();
         let directory = self.directory(Deadline::after(self.session.patience.step)).await?;
-        let (Some(date), now) = (directory.date, now()) else { return Ok(None) };
-        Ok(Some(date.duration_since(now).unwrap_or_else(|earlier| earlier.duration())))
+        Ok(Offer { date: directory.date, has_renewal_info: directory.renewal_info.is_some() })
     }
 
     /// Looks at a failure: does it mean that the directory has changed?

@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use serde_json::Value;
 use time::{PrimitiveDateTime, macros::format_description};
 
-use crate::limits::{CA_DETAIL_BYTES_MAX, CA_RETRY_AFTER_MAX};
+use crate::limits::{CA_DETAIL_BYTES_MAX, RETRY_AFTER_MAX};
 
 /// The namespace of ACME's own types (RFC 8555, 6.7).
 const NAMESPACE: &str = "urn:ietf:params:acme:error:";
@@ -93,11 +93,11 @@ impl RetryAfter {
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse() {
-            return Some(Self::In(Duration::from_secs(seconds).min(CA_RETRY_AFTER_MAX)));
+            return Some(Self::In(Duration::from_secs(seconds).min(RETRY_AFTER_MAX)));
         }
         let at = httpdate::parse_http_date(text).ok()?;
         Some(match date(headers).map(|now| at.duration_since(now).unwrap_or_default()) {
-            Some(time) => Self::In(time.min(CA_RETRY_AFTER_MAX)),
+            Some(time) => Self::In(time.min(RETRY_AFTER_MAX)),
             None => Self::At(at),
         })
     }
@@ -117,7 +117,7 @@ impl RetryAfter {
     pub fn from(self, now: SystemTime) -> Duration {
         match self {
             Self::In(time) => time,
-            Self::At(time) => time.duration_since(now).unwrap_or_default().min(CA_RETRY_AFTER_MAX),
+            Self::At(time) => time.duration_since(now).unwrap_or_default().min(RETRY_AFTER_MAX),
         }
     }
 }
@@ -202,7 +202,7 @@ mod tests {
     fn a_time_long_past_or_far_off_is_bounded() {
         let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
         assert_eq!(RetryAfter::At(UNIX_EPOCH).from(now), Duration::ZERO);
-        assert_eq!(RetryAfter::At(now + CA_RETRY_AFTER_MAX * 2).from(now), CA_RETRY_AFTER_MAX);
+        assert_eq!(RetryAfter::At(now + RETRY_AFTER_MAX * 2).from(now), RETRY_AFTER_MAX);
         assert_eq!(RetryAfter::In(Duration::from_secs(3)).from(now), Duration::from_secs(3));
     }
 }

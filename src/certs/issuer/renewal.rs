@@ -11,7 +11,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::{certificate::X509Certificate, extensions::ParsedExtension, prelude::FromDer};
 
-use crate::limits::{CA_DETAIL_BYTES_MAX, RENEWAL_INFO_AGAIN, RENEWAL_INFO_AGAIN_MAX, RENEWAL_INFO_AGAIN_MIN};
+use crate::limits::{CA_DETAIL_BYTES_MAX, WINDOW_AGAIN, WINDOW_AGAIN_MAX, WINDOW_AGAIN_MIN};
 
 use super::{
     Acme,
@@ -29,7 +29,12 @@ impl CertificateId {
     /// Of the first certificate of a chain in PEM.
     pub fn from_pem(chain: &str) -> Option<Self> {
         let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).ok()?;
-        Self::of(&X509Certificate::from_der(&leaf).ok()?.1)
+        Self::from_der(&leaf)
+    }
+
+    /// Of a certificate in DER.
+    pub fn from_der(certificate: &[u8]) -> Option<Self> {
+        Self::of(&X509Certificate::from_der(certificate).ok()?.1)
     }
 
     pub(super) fn of(certificate: &X509Certificate<'_>) -> Option<Self> {
@@ -84,7 +89,7 @@ impl RenewalWindow {
             start,
             end,
             explanation: explanation.map(|text| harmless(text, CA_DETAIL_BYTES_MAX)),
-            ask_again: ask_again.unwrap_or(RENEWAL_INFO_AGAIN).clamp(RENEWAL_INFO_AGAIN_MIN, RENEWAL_INFO_AGAIN_MAX),
+            ask_again: ask_again.unwrap_or(WINDOW_AGAIN).clamp(WINDOW_AGAIN_MIN, WINDOW_AGAIN_MAX),
         })
     }
 }
@@ -139,7 +144,7 @@ mod tests {
         assert_eq!(window.start, UNIX_EPOCH + Duration::from_secs(1_735_790_400));
         assert_eq!(window.end.duration_since(window.start).unwrap(), Duration::from_secs(86_400));
         assert_eq!(window.explanation.as_deref(), Some("https://a/b"));
-        assert_eq!(window.ask_again, RENEWAL_INFO_AGAIN);
+        assert_eq!(window.ask_again, WINDOW_AGAIN);
         for (asked, kept) in [(0, 3_600), (3_600, 3_600), (3_601, 3_601), (86_400, 86_400), (86_401, 86_400)] {
             let window = RenewalWindow::parse(body, Some(Duration::from_secs(asked))).unwrap();
             assert_eq!(window.ask_again, Duration::from_secs(kept));

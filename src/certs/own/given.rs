@@ -107,8 +107,8 @@ impl Given {
     }
 }
 
-/// The faults that one file shows alone.
-fn look(file: &[u8]) -> Result<(), Fault> {
+/// The faults that a file shows by itself, whatever is beside it.
+pub fn look(file: &[u8]) -> Result<(), Fault> {
     if file.len() > limits::CERTIFICATE_FILE_BYTES_MAX {
         return Err(Fault::TooLarge);
     }

@@ -57,6 +57,11 @@ impl Agenda {
         }
     }
 
+    /// Those that are ready, in their order.
+    pub(super) fn queue(&self) -> impl Iterator<Item = usize> {
+        self.ready.iter().map(|(_, _, at)| *at)
+    }
+
     /// Those whose time has come.
     pub(super) fn due(&self, budget: u64, wall: u64) -> Vec<usize> {
         let tries = self.tries.range(..=(budget, usize::MAX)).map(|(_, at)| *at);

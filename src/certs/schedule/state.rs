@@ -1,10 +1,12 @@
 //! What a person is told about a name.
 
+use std::collections::HashMap;
+
 use super::{Gate, ORDERS, Origin, Phase, Place, Schedule, clock::Trust};
 use crate::domain::Domain;
 
 /// Where a name stands. Times are seconds since 1970 as far as the clock is right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// A local name: no CA signs it.
     Local,
@@ -47,6 +49,37 @@ impl Schedule {
     /// Where `domain` stands; `None` if it has no rule.
     pub fn state(&self, domain: &Domain) -> Option<State> {
         let at = *self.index.get(domain)?;
+        self.state_at(at, |place| self.agenda.position(place, at))
+    }
+
+    /// Where each name that has a rule stands, in no order; for many names, as it counts the queue once.
+    pub fn states(&self) -> impl Iterator<Item = (&Domain, State)> {
+        let positions: HashMap<usize, usize> =
+            self.agenda.queue().enumerate().map(|(position, at)| (at, position)).collect();
+        self.index.iter().filter_map(move |(domain, &at)| {
+            let state = self.state_at(at, |_| positions.get(&at).copied().unwrap_or(0))?;
+            Some((domain, state))
+        })
+    }
+
+    /// What keeps all names, or all new ones, from being ordered now.
+    pub fn obstacle(&self) -> Option<State> {
+        let budget = self.clock.budget();
+        match self.clock.trust() {
+            Trust::Wrong => Some(State::ClockWrong),
+            Trust::Unknown => Some(State::ClockUnknown),
+            Trust::Confirmed if self.budget.stopped.is_closed(budget) => Some(State::AccountStopped),
+            Trust::Confirmed if self.is_account_unknown => Some(State::AccountUnknown),
+            Trust::Confirmed if self.store_until > budget => Some(State::StoreNotWritable),
+            Trust::Confirmed if self.budget.breaker.is_closed(budget) => {
+                Some(State::CaTrouble(self.budget.breaker.until))
+            }
+            Trust::Confirmed if self.budget.hold.is_closed(budget) => Some(State::HeldByCa(self.budget.hold.until)),
+            Trust::Confirmed => None,
+        }
+    }
+
+    fn state_at(&self, at: usize, position: impl FnOnce(Place) -> usize) -> Option<State> {
         let entry = self.entries.get(at).filter(|entry| entry.is_mapped)?;
         let (budget, wall) = (self.clock.budget(), self.clock.wall());
         let is_own = entry.held.is_some_and(|held| held.origin == Origin::Own);
@@ -69,7 +102,7 @@ impl Schedule {
             Place::Ready(class, _) if class > 1 && is_shut(&self.budget.hold) => {
                 State::HeldByCa(self.budget.hold.until)
             }
-            Place::Ready(..) => State::Queued(self.agenda.position(entry.place, at)),
+            Place::Ready(..) => State::Queued(position(entry.place)),
             Place::Try(time) => State::Waiting(time),
             Place::Due(_) | Place::Nowhere => State::Waiting(entry.earliest()),
         })

@@ -72,7 +72,7 @@ impl Supervisor {
         let warm_up = |table: Table| -> Result<_, ServiceError> {
             let keyring = Keyring::new();
             let certificates = keyring.certificates();
-            let keeper = Keeper::load(keeper_settings(&settings), table.clone(), keyring);
+            let keeper = Keeper::load(keeper_settings(&settings, &sockets), table.clone(), keyring);
             Ok((start_workers(&settings, &sockets, count, table, certificates, &ticket_keys)?, keeper))
         };
         let (lock, journal, mut writer, recovery, (workers, keeper), before) = match claim {
@@ -193,12 +193,14 @@ fn start_workers(
     Workers::start(config, Listeners { http, https }).map_err(failed)
 }
 
-fn keeper_settings(settings: &Settings) -> certs::keeper::Settings {
+fn keeper_settings(settings: &Settings, sockets: &Sockets) -> certs::keeper::Settings {
     let authority = settings.authority.as_ref().filter(|_| !settings.local);
+    let folder = settings.state.join("certificates");
+    let first = |kind| sockets.addresses(kind).first().copied();
     certs::keeper::Settings {
-        folder: settings.state.join("certificates"),
-        ca: authority.map(Authority::for_issuer),
-        clock: now,
+        http: first(Kind::Http),
+        https: first(Kind::Https),
+        ..certs::keeper::Settings::new(folder, authority.map(Authority::for_issuer), now)
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use hotcore::{
     certs::keeper::State,
-    control::protocol::{Command, Message, Refusal},
+    control::{
+        Standing,
+        protocol::{Command, Message, Refusal},
+    },
     domain::{DomainError, Fault},
     limits,
 };
@@ -61,10 +64,11 @@ fn every_documented_message_gets_its_documented_reply_and_may_be_sent_twice() {
 
 /// The certificates that the tables of the page are about.
 fn kept() -> Kept {
+    let line = |name, state, until, next, reason| (domain(name), Standing { state, until, next, reason });
     let lines = vec![
-        (domain("a.com"), "valid", Some(1_800_000_000), Some(1_797_408_000), ""),
-        (domain("b.com"), "waiting", None, Some(1_792_300_000), "the name has no address yet"),
-        (domain("c.localhost"), "local", None, None, "plain HTTP: mkcert is not there"),
+        line("a.com", "valid", Some(1_800_000_000), Some(1_797_408_000), ""),
+        line("b.com", "waiting", None, Some(1_792_300_000), "the name has no address yet"),
+        line("c.localhost", "local", None, None, "plain HTTP: mkcert is not there"),
     ];
     Kept { lines, wishes_max: 2, ..Kept::default() }
 }
@@ -112,8 +116,9 @@ fn every_state_of_a_certificate_is_documented() {
 fn certificates_come_page_by_page_and_each_once() {
     // B184.
     let name = |number: usize| domain(&format!("n{number:03}.example"));
-    let lines =
-        (0..200).map(|number| (name(number), "valid", Some(1_800_000_000), None, "a reason to be cut by no one"));
+    let standing =
+        Standing { state: "valid", until: Some(1_800_000_000), next: None, reason: "a reason to be cut by no one" };
+    let lines = (0..200).map(|number| (name(number), standing));
     let rig = Rig::serve(server_that_keeps(Kept { lines: lines.collect(), ..Kept::default() }), &[bind("127.0.0.1:0")]);
     let (mut seen, mut message) = (Vec::new(), "certs".to_owned());
     loop {

@@ -114,7 +114,7 @@ pub(crate) fn server_that_keeps(certificates: impl Certificates + 'static) -> Se
 /// Certificates as somebody keeps them, and the names that were to be tried: so many that no more may wait.
 #[derive(Clone, Default)]
 pub(crate) struct Kept {
-    pub(crate) lines: Vec<(Domain, &'static str, Option<u64>, Option<u64>, &'static str)>,
+    pub(crate) lines: Vec<(Domain, Standing<'static>)>,
     pub(crate) wishes: Arc<Mutex<Vec<Domain>>>,
     pub(crate) wishes_max: usize,
 }
@@ -122,8 +122,8 @@ pub(crate) struct Kept {
 impl Certificates for Kept {
     fn page_after(&self, after: Option<&Domain>, see: &mut dyn FnMut(&Domain, Standing<'_>) -> bool) {
         let behind = self.lines.iter().filter(|line| after.is_none_or(|after| line.0 > *after));
-        for (domain, state, until, next, reason) in behind {
-            if !see(domain, Standing { state, until: *until, next: *next, reason }) {
+        for (domain, standing) in behind {
+            if !see(domain, *standing) {
                 break;
             }
         }

@@ -261,6 +261,30 @@ impl Raw {
     }
 }
 
+impl Raw {
+    /// Sends a request without a body, with fields of the test's own.
+    pub(super) fn ask(&mut self, stream: u32, fields: &[(&str, &str)]) {
+        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &block("GET", "/", fields));
+    }
+
+    /// What becomes of a stream: the bytes of its answer as text, or the reason of its reset.
+    pub(super) fn outcome(&mut self, stream: u32) -> Result<String, u32> {
+        let mut text = String::new();
+        loop {
+            let frame = self.read().expect("the connection lives");
+            match frame.kind {
+                RST_STREAM if frame.stream == stream => return Err(number(&frame.payload)),
+                DATA if frame.stream == stream => text.push_str(std::str::from_utf8(&frame.payload).unwrap()),
+                GOAWAY => panic!("the connection ends: {frame:?}"),
+                _ => {}
+            }
+            if frame.stream == stream && frame.kind <= HEADERS && frame.flags & END_STREAM != 0 {
+                return Ok(text);
+            }
+        }
+    }
+}
+
 /// The bytes of a frame.
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = u32::try_from(payload.len()).unwrap().to_be_bytes();

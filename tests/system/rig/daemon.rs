@@ -30,6 +30,9 @@ fn program() -> OsString {
 /// Where the daemon is told to serve HTTPS: another loopback address, so that the two listeners can be told apart.
 const HTTPS_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
+/// A certificate authority that does not answer: port 1 of this machine.
+pub(crate) const NO_AUTHORITY: &str = "https://127.0.0.1:1/directory";
+
 /// How to start a daemon.
 pub(crate) struct Launch {
     state: PathBuf,
@@ -105,7 +108,8 @@ impl Launch {
             }
         };
         command.args(["serve", "--http", &self.http, "--https", &self.https, "--control", &self.control, "--state"]);
-        command.arg(&self.state).args(&self.options);
+        // Names of tests are not ordered from a real certificate authority: nobody listens there. An option overrides it.
+        command.arg(&self.state).args(&self.options).env("HOTCORE_ACME_DIRECTORY", NO_AUTHORITY);
         // A test run by a service manager does not hand its own things on.
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM", "STATE_DIRECTORY"]
         {

@@ -21,7 +21,7 @@ use std::{
 
 pub(crate) use backend::{Backend, ReservedPort};
 pub(crate) use control::Control;
-pub(crate) use daemon::{Daemon, Launch};
+pub(crate) use daemon::{Daemon, Launch, NO_AUTHORITY};
 pub(crate) use faults::{Fault, Front};
 pub(crate) use http::{Answer, Client, curl};
 pub(crate) use internet::{Internet, Trust, Visit};

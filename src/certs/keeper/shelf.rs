@@ -1,0 +1,121 @@
+//! Which certificate serves each name: puts into the keyring what was read or issued, the best of each name.
+
+use std::collections::HashMap;
+
+use crate::{
+    certs::schedule::{Held, Origin},
+    domain::Domain,
+    tls::Keyring,
+};
+
+use super::folders::{Finding, Kept, Reading, Source};
+
+/// What serves. The certificates themselves are in the keyring.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    names: HashMap<Domain, Serving>,
+    /// What was wrong with files, for people.
+    damages: Vec<String>,
+}
+
+/// Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Serving {
+    pub(super) source: Source,
+    pub(super) not_before: u64,
+    pub(super) not_after: u64,
+}
+
+impl Serving {
+    fn new(source: Source, kept: &Kept) -> Self {
+        Self { source, not_before: kept.not_before, not_after: kept.not_after }
+    }
+
+    /// As the schedule is told; certificates of local names are none of its business.
+    pub(super) fn held(self) -> Option<Held> {
+        let Self { source, not_before, not_after } = self;
+        let origin = match source {
+            Source::Local => return None,
+            Source::Ca => Origin::Issued,
+            Source::Own => Origin::Own,
+        };
+        Some(Held { not_before, not_after, origin })
+    }
+}
+
+impl Shelf {
+    pub(super) fn get(&self, domain: &Domain) -> Option<&Serving> {
+        self.names.get(domain)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Domain, &Serving)> {
+        self.names.iter()
+    }
+
+    pub(super) fn damages(&self) -> &[String] {
+        &self.damages
+    }
+
+    /// Serves what a reading of all folders has found, and takes away what is no longer there. What a folder holds that could not be
+    /// read stays as it was.
+    pub(super) fn replace(&mut self, reading: &Reading, keyring: &mut Keyring) {
+        let damages = std::mem::take(&mut self.damages);
+        let is_gone = |domain: &Domain, serving: &Serving| {
+            // A file that was damaged since it was read is no reason to end what serves.
+            let is_known = |finding: &Finding| finding.best().is_some() || !finding.problems.is_empty();
+            let is_found = reading.names.get(domain).is_some_and(is_known);
+            !is_found && !reading.unread.iter().any(|(source, _)| *source == serving.source)
+        };
+        let gone = self.names.iter().filter(|(domain, serving)| is_gone(domain, serving));
+        let gone: Vec<_> = gone.map(|(domain, _)| domain.clone()).collect();
+        gone.iter().for_each(|domain| self.withdraw(domain, keyring));
+        for (_, why) in &reading.unread {
+            self.damaged(why, &damages);
+        }
+        for (domain, finding) in &reading.names {
+            finding.problems.iter().for_each(|problem| self.damaged(problem, &damages));
+            self.serve(domain, finding, keyring);
+        }
+    }
+
+    /// Serves the best that was found for one name, if it is not what serves already. Returns whether there is one.
+    pub(super) fn serve(&mut self, domain: &Domain, finding: &Finding, keyring: &mut Keyring) -> bool {
+        if finding.had_one {
+            keyring.set_https_only(domain, true);
+        }
+        let Some((source, kept)) = finding.best() else { return false };
+        let is_own_damaged = |serving: &Serving| serving.source > source && !finding.problems.is_empty();
+        if self.names.get(domain).is_some_and(is_own_damaged) {
+            return true;
+        }
+        self.put(domain, source, kept, keyring)
+    }
+
+    /// Serves this certificate from now on; `false`: it does not fit.
+    pub(super) fn put(&mut self, domain: &Domain, source: Source, kept: &Kept, keyring: &mut Keyring) -> bool {
+        if let Err(error) = keyring.insert(domain.clone(), kept.key.clone()) {
+            tracing::error!(%domain, "{error}");
+            return false;
+        }
+        // As long as it serves; for all but local names that means for ever (B164).
+        keyring.set_https_only(domain, true);
+        self.names.insert(domain.clone(), Serving::new(source, kept));
+        true
+    }
+
+    /// Nothing serves this name any more.
+    pub(super) fn withdraw(&mut self, domain: &Domain, keyring: &mut Keyring) {
+        keyring.remove(domain);
+        let was = self.names.remove(domain);
+        if was.is_some_and(|serving| serving.source == Source::Local) {
+            keyring.set_https_only(domain, false);
+        }
+    }
+
+    fn damaged(&mut self, problem: &str, known: &[String]) {
+        if !known.iter().any(|old| old == problem) {
+            tracing::error!("{problem}");
+        }
+        self.damages.push(problem.to_owned());
+    }
+}
