@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod backends;
+mod browser;
 mod cert;
 mod certificates;
 mod cli;
@@ -20,7 +21,10 @@ mod local;
 mod mkcert;
 mod rig;
 mod scale;
+mod secure_clients;
+mod secure_service;
 mod service;
 mod stop;
 mod streams;
 mod takeover;
+mod testssl;

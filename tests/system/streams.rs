@@ -4,10 +4,11 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
+    time::Instant,
 };
 
-use crate::rig::{Backend, Client, Daemon, curl, folder, note, seeded, sha256, succeed};
+use crate::rig::{Backend, Client, Daemon, SecureSite, curl, folder, note, seeded, sha256, succeed};
 
 const GIBIBYTE: u64 = 1 << 30;
 /// What a body of any size may add to the daemon's peak.
@@ -31,11 +32,39 @@ fn a_gibibyte_passes_both_ways_unchanged_in_flat_memory() {
     assert_eq!(uploaded, hash, "upload with a length");
     let after_upload = daemon.memory_kib("VmHWM");
     // Node sends it chunked, Python with a length.
-    assert_eq!(hash_of_download(&daemon, "http://app.example/file/large"), hash, "chunked download");
-    assert_eq!(hash_of_download(&daemon, "http://files.example/large"), hash, "download with a length");
+    let chunked = hash_of_download(curl(daemon.http).arg("http://app.example/file/large"));
+    assert_eq!(chunked, hash, "chunked download");
+    let with_length = hash_of_download(curl(daemon.http).arg("http://files.example/large"));
+    assert_eq!(with_length, hash, "download with a length");
     let after = daemon.memory_kib("VmHWM");
 
     note(&format!("peak memory: {before} KiB before, {after_upload} after 1 GiB up, {after} after 2 GiB down"));
+    assert!(after - before < GROWTH_KIB_MAX, "memory grew from {before} to {after} KiB");
+}
+
+/// In both versions of HTTP.
+#[test]
+fn a_gibibyte_passes_both_ways_unchanged_over_https() {
+    let files = folder();
+    let file = files.path().join("large");
+    write_random(&file, GIBIBYTE);
+    let hash = sha256(&file);
+    let app = Backend::app("the app", files.path());
+    let site = SecureSite::start(&[("app.example", app.port)]);
+    assert_eq!(site.get("app.example", "/"), "the app");
+    let before = site.daemon.memory_kib("VmHWM");
+    for version in ["--http2", "--http1.1"] {
+        let begun = Instant::now();
+        let url = "https://app.example/upload";
+        let uploaded = succeed(site.curl().arg(version).arg("--upload-file").arg(&file).arg(url));
+        assert_eq!(uploaded, hash, "upload, {version}");
+        let up = begun.elapsed();
+        let downloaded = hash_of_download(site.curl().args([version, "https://app.example/file/large"]));
+        assert_eq!(downloaded, hash, "download, {version}");
+        note(&format!("1 GiB over HTTPS, {version}: {up:.1?} up, {:.1?} down", begun.elapsed() - up));
+    }
+    let after = site.daemon.memory_kib("VmHWM");
+    note(&format!("peak memory: {before} KiB before, {after} after 4 GiB"));
     assert!(after - before < GROWTH_KIB_MAX, "memory grew from {before} to {after} KiB");
 }
 
@@ -59,11 +88,11 @@ fn server_sent_events_arrive_one_by_one() {
     }
 }
 
-fn hash_of_download(daemon: &Daemon, url: &str) -> String {
-    let mut download = curl(daemon.http).arg(url).stdout(Stdio::piped()).spawn().unwrap();
+fn hash_of_download(curl: &mut Command) -> String {
+    let mut download = curl.stdout(Stdio::piped()).spawn().unwrap();
     let body = download.stdout.take().unwrap();
-    let sum = succeed(std::process::Command::new("sha256sum").stdin(body));
-    assert!(download.wait().unwrap().success(), "curl {url}");
+    let sum = succeed(Command::new("sha256sum").stdin(body));
+    assert!(download.wait().unwrap().success(), "{curl:?}");
     sum.split_whitespace().next().unwrap().to_owned()
 }
 

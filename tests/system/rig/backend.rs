@@ -47,6 +47,13 @@ impl Backend {
         Self::start(Command::new("node").arg(beside("backends/echo.js")).args([name, "0"]).env("NODE_PATH", NODE_PATH))
     }
 
+    /// The Node.js application for clients of HTTPS: `backends/secure.js` tells what it serves.
+    pub(crate) fn site(name: &str) -> Self {
+        Self::start(
+            Command::new("node").arg(beside("backends/secure.js")).args([name, "0"]).env("NODE_PATH", NODE_PATH),
+        )
+    }
+
     /// Whether Node.js finds the package ws.
     pub(crate) fn node_has_ws() -> bool {
         let mut command = Command::new("node");

@@ -9,6 +9,8 @@ mod internet;
 mod load;
 mod pebble;
 mod responder;
+mod secure;
+mod secure_load;
 mod websocket;
 
 use std::{
@@ -28,6 +30,8 @@ pub(crate) use internet::{Internet, Trust, Visit};
 pub(crate) use load::Load;
 pub(crate) use pebble::{ACCOUNT_MADE, Hostility, Identity, ORDER_MADE, Pebble};
 pub(crate) use responder::Responder;
+pub(crate) use secure::{SecureSite, s_client};
+pub(crate) use secure_load::SecureLoad;
 pub(crate) use websocket::WebSocket;
 
 /// How long a test waits for an event before it fails: far beyond what a loaded machine needs.
