@@ -1,20 +1,21 @@
-//! The proxies under test, each pinned to one core, and the generator that drives them.
+//! The proxies under test, each pinned to one core, and how one of them is measured.
 
 use std::{
     fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
 use tempfile::TempDir;
 
-use crate::{CONNECTIONS, HOST, LOAD_CORE, PROXY_CORE, Sample, free_port, until_it_accepts};
-
-/// Warm-up before each measurement.
-const WARM_UP_SECONDS: u32 = 1;
+use crate::{
+    HOST, LOAD_CORE, PROXY_CORE, Sample, TLS_HOST, free_port,
+    load::{Door, Load, Score},
+    tls::Identity,
+    until_it_accepts,
+};
 
 /// A child process that ends with its value.
 pub(crate) struct Running(Child);
@@ -39,11 +40,13 @@ impl Running {
     }
 }
 
-/// A running proxy that routes [`HOST`] to the backend.
+/// A running proxy that routes [`HOST`] in clear and [`TLS_HOST`] behind TLS to the backend.
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
     pub(crate) version: String,
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    /// Where it does handshakes, HTTP/2 and HTTP/1.1 behind them; the floor does none.
+    https: Option<SocketAddr>,
     /// Where hotcore takes commands.
     pub(crate) control: Option<SocketAddr>,
     process: Running,
@@ -53,43 +56,64 @@ pub(crate) struct Contender {
 impl Contender {
     pub(crate) fn floor(backend: SocketAddr) -> Result<Self, String> {
         let (process, address) = start_own(PROXY_CORE, &["floor", &backend.to_string()]);
-        Ok(Self { name: "floor", version: "–".to_owned(), address, control: None, process, _folder: folder() })
+        let (name, version, _folder) = ("floor", "–".to_owned(), folder());
+        Ok(Self { name, version, address, https: None, control: None, process, _folder })
     }
 
-    pub(crate) fn hotcore(backend: SocketAddr) -> Result<Self, String> {
-        let program = env!("CARGO_BIN_EXE_hotcore");
+    pub(crate) fn hotcore(backend: SocketAddr, identity: &Identity) -> Result<Self, String> {
+        Self::build("hotcore", env!("CARGO_BIN_EXE_hotcore"), backend, identity)
+    }
+
+    /// Some build of hotcore.
+    pub(crate) fn build(
+        name: &'static str,
+        program: &str,
+        backend: SocketAddr,
+        identity: &Identity,
+    ) -> Result<Self, String> {
         let (folder, control) = (folder(), loopback(free_udp_port()));
         let (address, https) = (loopback(free_port()), loopback(free_port()));
-        let mut command = pinned(PROXY_CORE, program);
-        command.args(["serve", "--local", "--workers", "1", "--state"]).arg(folder.path());
-        command.args([
-            "--http",
-            &address.to_string(),
-            "--https",
-            &https.to_string(),
-            "--control",
-            &control.to_string(),
-        ]);
+        identity.install(folder.path());
+        // Without a path to mkcert, with which names for tests would leave plain HTTP.
+        let mut command = pinned(PROXY_CORE, "env");
+        command.args(["PATH=/nonexistent", program, "serve", "--local", "--workers", "1", "--state"]);
+        command.arg(folder.path());
+        let addresses = [("--http", address), ("--https", https), ("--control", control)];
+        for (option, address) in addresses {
+            command.args([option, &address.to_string()]);
+        }
         let process = spawn(&mut command);
         until_it_accepts(address);
         let contender = Self {
-            name: "hotcore",
+            name,
             version: version(program, "version"),
             address,
+            https: Some(https),
             control: Some(control),
             process,
             _folder: folder,
         };
-        assert!(contender.ask(&format!("add {HOST} {}", backend.port())).starts_with("ok "));
+        for name in [HOST, TLS_HOST] {
+            assert!(contender.ask(&format!("add {name} {}", backend.port())).starts_with("ok "));
+        }
         Ok(contender)
     }
 
-    pub(crate) fn nginx(backend: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn nginx(backend: SocketAddr, identity: &Identity) -> Result<Self, String> {
         let Some(program) = found("nginx") else {
             return Err("missing: nginx (Debian package nginx-light)".to_owned());
         };
-        let (folder, address) = (folder(), loopback(free_port()));
+        let (folder, address, https) = (folder(), loopback(free_port()), loopback(free_port()));
         let temporary = folder.path().display();
+        fs::write(folder.path().join("certificate"), &identity.certificate).unwrap();
+        fs::write(folder.path().join("key"), &identity.key).unwrap();
+        // Large answers are passed on as they come, as by the others; buffered, they cost more.
+        let site = "location / {
+                   proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffering off;
+                   proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr;
+                   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+                   proxy_set_header X-Forwarded-Host $host;
+                 }";
         let configuration = format!(
             "daemon off; master_process off; worker_processes 1; error_log stderr crit; pid {temporary}/pid;
              events {{ worker_connections 4096; }}
@@ -98,14 +122,10 @@ impl Contender {
                client_body_temp_path {temporary}/body; proxy_temp_path {temporary}/proxy; fastcgi_temp_path {temporary}/fastcgi;
                uwsgi_temp_path {temporary}/uwsgi; scgi_temp_path {temporary}/scgi;
                upstream app {{ server {backend}; keepalive 256; keepalive_requests 1000000; }}
+               server {{ listen {address}; server_name {HOST}; {site} }}
                server {{
-                 listen {address}; server_name {HOST};
-                 location / {{
-                   proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\";
-                   proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr;
-                   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
-                   proxy_set_header X-Forwarded-Host $host;
-                 }}
+                 listen {https} ssl http2; server_name {TLS_HOST}; ssl_protocols TLSv1.2 TLSv1.3;
+                 ssl_certificate {temporary}/certificate; ssl_certificate_key {temporary}/key; {site}
                }}
              }}"
         );
@@ -113,36 +133,73 @@ impl Contender {
         fs::write(&file, configuration).unwrap();
         let process = spawn(pinned(PROXY_CORE, &program).arg("-c").arg(file));
         until_it_accepts(address);
-        Ok(Self { name: "nginx", version: version(&program, "-v"), address, control: None, process, _folder: folder })
+        let (name, version, https) = ("nginx", version(&program, "-v"), Some(https));
+        Ok(Self { name, version, address, https, control: None, process, _folder: folder })
     }
 
-    pub(crate) fn haproxy(backend: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn haproxy(backend: SocketAddr, identity: &Identity) -> Result<Self, String> {
         let Some(program) = found("haproxy") else {
             return Err("missing: haproxy (Debian package haproxy)".to_owned());
         };
-        let (folder, address) = (folder(), loopback(free_port()));
+        let (folder, address, https) = (folder(), loopback(free_port()), loopback(free_port()));
+        let pem = folder.path().join("pem");
+        fs::write(&pem, [identity.certificate.as_str(), &identity.key].concat()).unwrap();
+        let pem = pem.display();
         let configuration = format!(
             "global\n nbthread 1\n maxconn 4096\n\
              defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n http-reuse always\n\
-             frontend all\n bind {address}\n option forwardfor\n http-request set-header X-Real-IP %[src]\n \
-             http-request set-header X-Forwarded-Proto http\n http-request set-header X-Forwarded-Host %[req.hdr(host)]\n \
-             use_backend app if {{ hdr(host) -i {HOST} }}\n\
+             frontend all\n bind {address}\n bind {https} ssl crt {pem} alpn h2,http/1.1\n \
+             option forwardfor\n http-request set-header X-Real-IP %[src]\n \
+             http-request set-header X-Forwarded-Proto http unless {{ ssl_fc }}\n \
+             http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}\n \
+             http-request set-header X-Forwarded-Host %[req.hdr(host)]\n \
+             use_backend app if {{ hdr(host) -i {HOST} {TLS_HOST} }}\n\
              backend app\n server app {backend}\n"
         );
         let file = folder.path().join("haproxy.cfg");
         fs::write(&file, configuration).unwrap();
         let process = spawn(pinned(PROXY_CORE, &program).arg("-f").arg(file).arg("-db"));
         until_it_accepts(address);
-        Ok(Self { name: "haproxy", version: version(&program, "-v"), address, control: None, process, _folder: folder })
+        let (name, version, https) = ("haproxy", version(&program, "-v"), Some(https));
+        Ok(Self { name, version, address, https, control: None, process, _folder: folder })
     }
 
-    /// One warm-up and one measured run.
-    pub(crate) fn measure(&self, load: &Wrk, seconds: u32) -> Sample {
-        load.run(self.address, WARM_UP_SECONDS);
+    /// Whether it has this way in.
+    pub(crate) fn has(&self, door: Door) -> bool {
+        door == Door::Plain || self.https.is_some()
+    }
+
+    /// One run; the warm-up does not count.
+    pub(crate) fn measure(&self, load: &Load, seconds: u32) -> Sample {
+        let (_generator, mut said) = self.generate(load, seconds);
+        let mut next = || {
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            line
+        };
+        let begun = next();
+        assert_eq!(begun.trim(), "begun", "the generator has ended");
         let before = self.process.cpu_nanos();
-        let requests = load.run(self.address, seconds);
+        let line = next();
         let nanos = self.process.cpu_nanos() - before;
-        Sample { micros: nanos as f64 / requests / 1_000.0, rate: requests / f64::from(seconds) }
+        let score = Score::read(&line);
+        Sample { micros: nanos as f64 / score.answers / 1_000.0, score }
+    }
+
+    /// Load in the background, until dropped.
+    pub(crate) fn load(&self, load: &Load) -> Running {
+        let (generator, mut said) = self.generate(load, 3_600);
+        said.read_line(&mut String::new()).unwrap();
+        generator
+    }
+
+    fn generate(&self, load: &Load, seconds: u32) -> (Running, BufReader<ChildStdout>) {
+        let address = if load.door == Door::Plain { self.address } else { self.https.expect("has this door") };
+        let mut command = own(LOAD_CORE);
+        command.args(["load", &address.to_string(), &seconds.to_string()]).args(load.words());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        (Running(child), said)
     }
 
     /// A command to hotcore and its reply.
@@ -167,63 +224,16 @@ pub(crate) fn control(address: SocketAddr) -> UdpSocket {
     socket
 }
 
-/// How wrk is run.
-pub(crate) struct Wrk {
-    host: String,
-    script: Option<PathBuf>,
-}
-
-impl Wrk {
-    /// The same request again and again.
-    pub(crate) fn plain(host: &str) -> Self {
-        Self { host: host.to_owned(), script: None }
-    }
-
-    /// Requests made by a script.
-    pub(crate) fn script(script: PathBuf) -> Self {
-        Self { host: HOST.to_owned(), script: Some(script) }
-    }
-
-    /// Runs it to its end; the number of requests that were answered. Any other answer than 2xx, and any broken connection,
-    /// ends the measurement: it would be cheaper than the truth.
-    pub(crate) fn run(&self, address: SocketAddr, seconds: u32) -> f64 {
-        let output = self.command(address, seconds).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "wrk: {text}{}", String::from_utf8_lossy(&output.stderr));
-        assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "requests failed:\n{text}");
-        let line = text.lines().find(|line| line.contains(" requests in ")).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    }
-
-    /// In the background, until dropped.
-    pub(crate) fn start(&self, address: SocketAddr) -> Running {
-        spawn(self.command(address, 3_600).stdout(Stdio::null()))
-    }
-
-    fn command(&self, address: SocketAddr, seconds: u32) -> Command {
-        let mut command = pinned(LOAD_CORE, "wrk");
-        command.args([
-            "-t1",
-            &format!("-c{CONNECTIONS}"),
-            &format!("-d{seconds}s"),
-            "-H",
-            &format!("Host: {}", self.host),
-        ]);
-        if let Some(script) = &self.script {
-            command.arg("-s").arg(script);
-        }
-        command.arg(format!("http://{address}/b/128"));
-        command
-    }
-}
-
 /// Starts this program under another name; it prints its address as its first line.
 pub(crate) fn start_own(core: &str, words: &[&str]) -> (Running, SocketAddr) {
-    let own = std::env::current_exe().unwrap();
-    let mut child = pinned(core, own.to_str().unwrap()).args(words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = own(core).args(words).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     (Running(child), line.trim().parse().unwrap())
+}
+
+fn own(core: &str) -> Command {
+    pinned(core, std::env::current_exe().unwrap().to_str().unwrap())
 }
 
 fn pinned(core: &str, program: &str) -> Command {

@@ -10,39 +10,47 @@
 )]
 
 mod backend;
+mod cases;
 mod contender;
 mod floor;
+mod load;
 mod rules;
+mod tls;
 
 use std::{
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::Command,
     thread,
     time::Duration,
 };
 
-use contender::{Contender, Wrk};
+use load::Score;
+use tls::Identity;
 
 /// Where the proxy under test runs, and nobody else.
 const PROXY_CORE: &str = "1";
 /// Where the load generator and the backend run.
 const LOAD_CORE: &str = "0";
-const CONNECTIONS: u32 = 64;
-/// The name that is routed.
+/// The name that is routed in clear.
 const HOST: &str = "plain.test";
+/// The name that has a certificate.
+const TLS_HOST: &str = "tls.test";
 
 /// What the command line may change.
 struct Plan {
     rounds: usize,
     seconds: u32,
+    /// Another build of hotcore, measured beside this one.
+    beside: Option<String>,
+    /// Only cases whose titles contain one of these.
+    only: Vec<String>,
 }
 
-/// CPU microseconds per request and requests per second of one contender in one round.
+/// CPU microseconds per answer of one contender in one round, and what the generator saw.
 #[derive(Clone, Copy)]
 struct Sample {
     micros: f64,
-    rate: f64,
+    score: Score,
 }
 
 fn main() {
@@ -51,71 +59,47 @@ fn main() {
         // The program starts itself under these names.
         Some("backend") => backend::serve(),
         Some("floor") => floor::serve(words[1].parse().expect("the backend's address")),
-        _ => measure(&plan(&words)),
+        Some("load") => load::run(&words[1..]),
+        _ => measure(&Plan::read(&words)),
     }
 }
 
-fn plan(words: &[String]) -> Plan {
-    let number = |name: &str, default: u32| {
-        let place = words.iter().position(|word| word == name);
-        place.map_or(default, |place| words[place + 1].parse().unwrap_or_else(|_| panic!("{name} takes a number")))
-    };
-    Plan { rounds: number("--rounds", 6) as usize, seconds: number("--seconds", 5) }
+impl Plan {
+    fn read(words: &[String]) -> Self {
+        let (mut rounds, mut seconds, mut beside, mut only) = (4, 3, None, Vec::new());
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut number = || {
+                let number = words.next().and_then(|number| number.parse().ok());
+                number.unwrap_or_else(|| panic!("{word} takes a number"))
+            };
+            match word.as_str() {
+                "--rounds" => rounds = number() as usize,
+                "--seconds" => seconds = number(),
+                "--beside" => beside = words.next().cloned(),
+                // What cargo says.
+                "--bench" => {}
+                title => only.push(title.to_owned()),
+            }
+        }
+        Self { rounds, seconds, beside, only }
+    }
+
+    fn wants(&self, title: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| title.contains(only.as_str()))
+    }
 }
 
 fn measure(plan: &Plan) {
     if thread::available_parallelism().unwrap().get() < 2 {
         return say("needs two processors: one for the proxy, one for the load");
     }
-    if Command::new("wrk").arg("--version").output().is_err() {
-        return say("missing: wrk (Debian package wrk), the load generator");
-    }
     let (_backend, address) = contender::start_own(LOAD_CORE, &["backend"]);
-    side_by_side(plan, address);
-    rules::add_under_load(plan, address);
-    rules::one_against_a_million(plan, address);
-}
-
-fn side_by_side(plan: &Plan, backend: SocketAddr) {
-    let all = [
-        Contender::floor(backend),
-        Contender::hotcore(backend),
-        Contender::nginx(backend),
-        Contender::haproxy(backend),
-    ];
-    let contenders: Vec<Contender> =
-        all.into_iter().filter_map(|started| started.map_err(|missing| say(&missing)).ok()).collect();
-    say(&format!(
-        "\nHTTP/1.1 keep-alive, {CONNECTIONS} connections, 128-byte body; one worker on processor {PROXY_CORE}, generator and \
-         backend on processor {LOAD_CORE}; {} rounds of {} s",
-        plan.rounds, plan.seconds
-    ));
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); contenders.len()];
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
-    for round in 0..plan.rounds {
-        // Shuffled, then mirrored, so that a drift of the machine hits all alike.
-        if round % 2 == 0 {
-            fastrand::shuffle(&mut order);
-        } else {
-            order.reverse();
-        }
-        for &number in &order {
-            samples[number].push(contenders[number].measure(&Wrk::plain(HOST), plan.seconds));
-        }
-    }
-    let floor = contenders.iter().position(|contender| contender.name == "floor").map(|place| samples[place].clone());
-    say("\n| proxy | version | CPU µs/request | min–max | ÷ floor | requests/s |\n|---|---|---|---|---|---|");
-    for (contender, samples) in contenders.iter().zip(&samples) {
-        let micros: Vec<f64> = samples.iter().map(|sample| sample.micros).collect();
-        // Paired within a round: what the machine did to one it did to the other.
-        let ratio = floor.as_ref().map_or(f64::NAN, |floor| {
-            median(samples.iter().zip(floor).map(|(own, floor)| own.micros / floor.micros).collect())
-        });
-        let (least, most) =
-            (micros.iter().copied().fold(f64::MAX, f64::min), micros.iter().copied().fold(0.0, f64::max));
-        let rate = median(samples.iter().map(|sample| sample.rate).collect());
-        let (name, version) = (contender.name, &contender.version);
-        say(&format!("| {name} | {version} | {:.1} | {least:.1}–{most:.1} | {ratio:.2} | {rate:.0} |", median(micros)));
+    let identity = Identity::new();
+    cases::side_by_side(plan, address, &identity);
+    if plan.wants("rules") {
+        rules::add_under_load(plan, address, &identity);
+        rules::one_against_a_million(plan, address, &identity);
     }
 }
 

@@ -1,16 +1,16 @@
 //! What rules cost: one durable `add` while requests flow, and a look-up among a million.
 
 use std::{
-    fs,
-    io::Write,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use crate::{
-    HOST, Plan,
-    contender::{Contender, Wrk, control},
+    Plan,
+    contender::{Contender, control},
+    load::{Load, Names},
     median, say,
+    tls::Identity,
 };
 
 const RULES: u32 = 1_000_000;
@@ -18,13 +18,13 @@ const RULES: u32 = 1_000_000;
 const WINDOW: u32 = 128;
 
 /// How long one `add` takes to be durable and routing, at rest and under full HTTP load.
-pub(crate) fn add_under_load(plan: &Plan, backend: SocketAddr) {
+pub(crate) fn add_under_load(plan: &Plan, backend: SocketAddr, identity: &Identity) {
     say(
         "\nOne durable add at a time, milliseconds until its ok\n\n| | adds | p50 | p99 | slowest |\n|---|---|---|---|---|",
     );
     for loaded in [false, true] {
-        let hotcore = Contender::hotcore(backend).expect("it was just built");
-        let _load = loaded.then(|| Wrk::plain(HOST).start(hotcore.address));
+        let hotcore = Contender::hotcore(backend, identity).expect("it was just built");
+        let _load = loaded.then(|| hotcore.load(&Load::PLAIN));
         let socket = control(hotcore.control.expect("hotcore takes commands"));
         let until = Instant::now() + Duration::from_secs(u64::from(plan.seconds));
         let mut waits = Vec::new();
@@ -47,27 +47,14 @@ pub(crate) fn add_under_load(plan: &Plan, backend: SocketAddr) {
 }
 
 /// CPU per request with one rule and with a million, hosts drawn uniformly.
-pub(crate) fn one_against_a_million(plan: &Plan, backend: SocketAddr) {
-    let (one, million) = (Contender::hotcore(backend).unwrap(), Contender::hotcore(backend).unwrap());
+pub(crate) fn one_against_a_million(plan: &Plan, backend: SocketAddr, identity: &Identity) {
+    let [one, million] = [(); 2].map(|()| Contender::hotcore(backend, identity).unwrap());
     let begun = Instant::now();
     fill(&million, backend.port());
     let filled = begun.elapsed().as_secs_f64();
-    let folder = tempfile::tempdir().unwrap();
     // The generator does the same work in both cases; only the name it sends differs.
-    let script = |name: &str, host: &str| {
-        let path = folder.path().join(name);
-        let mut file = fs::File::create(&path).unwrap();
-        write!(
-            file,
-            "math.randomseed(1)\n\
-             function request()\n  local name = string.format('site-%07d.test', math.random(0, {}))\n  \
-             return wrk.format('GET', '/b/128', {{ Host = {host} }})\nend\n",
-            RULES - 1
-        )
-        .unwrap();
-        Wrk::script(path)
-    };
-    let (same, random) = (script("same.lua", &format!("'{HOST}' or name")), script("random.lua", "name"));
+    let [same, random] =
+        [false, true].map(|is_sent| Load { names: Names::Drawn { of: RULES, is_sent }, ..Load::PLAIN });
     let (mut single, mut ratios) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
         let (first, second) = if round % 2 == 0 {

@@ -100,7 +100,7 @@ fn burst(hostility: Hostility, count: usize, patience: Duration, orders_max: usi
 #[test]
 fn certificates_of_a_minute_are_renewed_for_ever() {
     let (internet, state) = (Internet::new(Hostility { validity: 60, ..Hostility::NONE }), folder());
-    let names: Vec<String> = (0..5).map(|number| format!("site-{number}.example")).collect();
+    let names: Vec<String> = (0..10).map(|number| format!("site-{number}.example")).collect();
     internet.give_addresses(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let app = Backend::app("the app", state.path());
     let daemon = internet.launch(state.path()).start();

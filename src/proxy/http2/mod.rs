@@ -61,12 +61,13 @@ impl Proxy {
             let (parts, body) = request.into_parts();
             let checked = head::check(&parts, !body.is_end_stream());
             let stream = opening.open(Stream::new(checked));
-            async move {
+            // In a box: the server moves this work four times before it begins, and it is some kilobytes.
+            Box::pin(async move {
                 let stream = stream.ok_or(Gone)?;
                 let request = Request::from_parts(parts, body);
                 let answer = exchange.answer(Turn::Stream(stream.clone()), request).await?;
                 Ok::<_, Gone>(answer.map(|answer| Download::new(answer, stream)))
-            }
+            })
         });
         let tasks = Tasks { proxy: self.clone(), streams: streams.clone() };
         let io = TokioIo::new(Guard::new(stream, streams.clone()));
