@@ -367,6 +367,13 @@ pub const KEEPER_STOP_WAIT: Duration = Duration::from_millis(500);
 pub const KEEPER_THREADS_WAIT: Duration = Duration::from_millis(100);
 /// The disk has this long to take a certificate; then it serves from memory, and the disk is asked again.
 pub const CERTIFICATE_SAVE_WAIT: Duration = Duration::from_secs(30);
+/// The disk has this long to take the schedule's records. Then nothing is ordered, and it is left alone for [`STORE_PAUSE`]: the
+/// keeper does not stand still for it.
+pub const RECORDS_SAVE_WAIT: Duration = Duration::from_secs(10);
+/// Names whose files are read at a time because a person wishes it; the other wishes wait, up to [`CERTIFICATE_WISHES_MAX`].
+pub const WISHES_AT_ONCE: usize = 2;
+/// A refresh of the whole board that takes long is followed by a pause that is so many times as long.
+pub const BOARD_PAUSE: u32 = 20;
 /// Failures to finish an interrupted order before it is given up for a new one.
 pub const PENDING_FAILURES_MAX: u32 = 3;
 /// People are warned this often of a certificate of their own that ends soon ([`OWN_CERTIFICATE_ENDS_SOON`]), and of a renewal

@@ -97,6 +97,8 @@ pub struct Schedule {
     is_registering: bool,
     /// The state folder could not be written: until this time of the budget's clock.
     store_until: u64,
+    /// The breaker is closed because of the state folder.
+    is_disk_to_blame: bool,
     /// When the gate that stopped the last poll opens, by the budget's clock.
     opens: Option<u64>,
     /// The second of the last look-ups, and how many they were.
@@ -146,6 +148,7 @@ impl Schedule {
             is_account_unknown: false,
             is_registering: false,
             store_until: 0,
+            is_disk_to_blame: false,
             opens: None,
             looked: (0, 0),
             abandoned: Vec::new(),

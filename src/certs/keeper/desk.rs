@@ -15,6 +15,11 @@ impl Desk {
         Self(Arc::new(Mutex::new(store)))
     }
 
+    /// Resolves when nothing is done there.
+    pub(super) async fn free(&self) {
+        drop(self.0.lock().await);
+    }
+
     /// Does `act` on a thread that may block. Dropped half way it is done all the same, before the next one; the error says that it
     /// panicked.
     pub(super) async fn ask<T: Send + 'static>(

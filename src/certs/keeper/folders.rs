@@ -60,6 +60,19 @@ pub(super) struct Reading {
     pub(super) unread: Vec<(Source, String)>,
 }
 
+impl Reading {
+    /// Nothing could be read, so nothing is known to be gone.
+    pub(super) fn failed(why: &str) -> Self {
+        let unread = [Source::Local, Source::Ca, Source::Own].map(|source| (source, why.to_owned()));
+        Self { unread: unread.into(), ..Self::default() }
+    }
+
+    /// Whether what lies in this folder is not known.
+    pub(super) fn lacks(&self, source: Source) -> bool {
+        self.unread.iter().any(|(unread, _)| *unread == source)
+    }
+}
+
 impl Folders {
     pub(super) fn new(outer: PathBuf, ca: Option<&str>) -> Self {
         Self { outer, ca: ca.map(str::to_owned) }

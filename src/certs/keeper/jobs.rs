@@ -137,7 +137,7 @@ impl Job {
             Self::Directory => Done::Directory(Err(unknown(bug()))),
             Self::Register => Done::Registered(Err(unknown(bug()))),
             Self::Window(domain) => Done::Window { domain, window: Err(unknown(bug())) },
-            Self::Read(domain) => Done::Read { domain, reading: Reading::default() },
+            Self::Read(domain) => Done::Read { domain, reading: Reading::failed("a bug of hotcore") },
             Self::Store(certificate) => Done::Stored { certificate, stored: Err(bug()) },
             Self::Local(domain) => Done::Local { domain, made: Err(bug()) },
             Self::Open => Done::Opened(Err(Trouble::Disk(bug()))),

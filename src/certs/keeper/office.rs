@@ -2,7 +2,11 @@
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use crate::{
     certs::{
@@ -41,6 +45,8 @@ pub(super) struct Office<I> {
     silence: Option<String>,
     /// Why the disk did not take the last records.
     unsaved: Option<String>,
+    /// The disk gave no answer, and is not asked before this time.
+    silent_until: Option<Instant>,
 }
 
 impl<I: Issuer + 'static> Office<I> {
@@ -80,6 +86,7 @@ impl<I: Issuer + 'static> Office<I> {
             resumable,
             silence: None,
             unsaved: None,
+            silent_until: None,
         }
     }
 
@@ -205,9 +212,18 @@ impl<I: Issuer + 'static> Office<I> {
         }
         let written = Arc::clone(&records);
         let saving = self.orders.desk.ask(move |store| store.save_records(&written));
-        let saved = match pulse.patiently(saving).await {
+        let is_silent =
+            self.silent_until.take_if(|until| *until <= Instant::now()).is_none() && self.silent_until.is_some();
+        let saved = match is_silent {
+            true => None,
+            false => pulse.patiently(timeout(limits::RECORDS_SAVE_WAIT, saving)).await.and_then(Result::ok),
+        };
+        let saved = match saved {
             Some(saved) => saved.and_then(|saved| saved).map_err(|cause| cause.to_string()),
-            None => Err("the disk gives no answer".to_owned()),
+            None => {
+                self.silent_until.get_or_insert_with(|| Instant::now() + limits::STORE_PAUSE);
+                Err("the disk gives no answer".to_owned())
+            }
         };
         match &saved {
             Ok(()) => {
@@ -396,17 +412,22 @@ impl<I: Issuer + 'static> Office<I> {
         let silence = self.silence.as_deref();
         let mut problems = Vec::new();
         let obstacle = match self.schedule.obstacle() {
-            None | Some(State::StoreNotWritable) => None,
+            None => None,
+            Some(State::StoreNotWritable) if self.unsaved.is_some() => None,
+            Some(State::StoreNotWritable) => {
+                Some("the folder of certificates could not be written: nothing is ordered for a moment".to_owned())
+            }
             Some(State::ClockWrong) => Some(match self.orders.difference.get() {
                 0 => "the clock of this machine is wrong: nothing is ordered until it is set".to_owned(),
                 seconds => format!(
-                    "the clock of this machine and that of the CA are {} s apart: nothing is ordered",
-                    seconds.unsigned_abs()
+                    "the clock of this machine is {} s {} that of the CA: nothing is ordered until it is set",
+                    seconds.unsigned_abs(),
+                    if seconds > 0 { "behind" } else { "ahead of" }
                 ),
             }),
             Some(State::ClockUnknown) => silence.map(|why| format!("the CA cannot be asked: {why}")),
             Some(State::AccountStopped) => {
-                Some("the CA wants a person to act on the account: nothing is ordered".to_owned())
+                Some("the CA wants a person to act on the account, and nothing is ordered before; then: hotcore retry <domain>".to_owned())
             }
             Some(State::AccountUnknown) => {
                 Some("the CA does not know the account any more: it is registered again".to_owned())

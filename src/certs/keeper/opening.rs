@@ -1,5 +1,7 @@
 //! Opening the folders for work: they are made, the account is found or made, and everything is read. It blocks.
 
+use std::{io, path::Path};
+
 use crate::certs::{
     issuer::AccountKey,
     store::{Account, Record, Store},
@@ -25,10 +27,14 @@ pub(super) struct Opened {
 /// Opens the folder of the CA with this directory and reads all folders.
 pub(super) fn open(folders: &Folders, directory: &str) -> Result<Opened, Trouble> {
     let path = folders.path(Source::Ca).ok_or_else(|| Trouble::Person("no CA is asked".to_owned()))?;
-    let failed = |cause| Trouble::Disk(format!("cannot open {}: {cause}", path.display()));
+    let failed = |cause: io::Error| Trouble::Disk(cannot("open", &path, &cause));
     let mut store = Store::open(&path).map_err(failed)?;
     let is_known = matches!(store.account(directory), Ok(Some(_)));
-    let (account, key) = account::find_or_make(&mut store, directory)?;
+    let within = |why: String| format!("in {}: {why}", path.display());
+    let (account, key) = account::find_or_make(&mut store, directory).map_err(|trouble| match trouble {
+        Trouble::Disk(why) => Trouble::Disk(within(why)),
+        Trouble::Person(why) => Trouble::Person(within(why)),
+    })?;
     let budget = store.budget();
     let reading = folders.read();
     match reading.unread.iter().find(|(source, _)| *source == Source::Ca) {
@@ -43,7 +49,15 @@ pub(super) fn make_folders(folders: &Folders) -> Vec<String> {
     let make = |source| {
         let path = folders.path(source)?;
         let made = Store::open(&path).err()?;
-        Some(format!("cannot make {}: {made}", path.display()))
+        Some(cannot("make", &path, &made))
     };
     [Source::Own, Source::Local].into_iter().filter_map(make).collect()
+}
+
+fn cannot(act: &str, path: &Path, cause: &io::Error) -> String {
+    let remedy = match cause.kind() {
+        io::ErrorKind::PermissionDenied => "; it must belong to the user that hotcore runs as",
+        _ => "",
+    };
+    format!("cannot {act} {}: {cause}{remedy}", path.display())
 }

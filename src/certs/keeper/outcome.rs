@@ -43,6 +43,7 @@ fn class(failure: &Failure, now: SystemTime) -> schedule::Failure {
             // Our own doors do not show the answer: the other kind of challenge may go better.
             Cause::NotServed(_) => schedule::Failure::Site { until },
             Cause::OrderLost(_) => schedule::Failure::GivenUp,
+            Cause::NotKept(_) => schedule::Failure::NotKept,
             // An order exists at the CA, so its token must not come back, as it would if nothing had been asked: all wait, as for
             // a CA in trouble.
             _ => schedule::Failure::Ca { until },
@@ -126,7 +127,7 @@ mod tests {
             (Step::NewOrder, Cause::Unreachable(String::new()), ca.clone()),
             (Step::Nonce, Cause::Nonces, ca.clone()),
             (Step::Directory, Cause::Refused(problem("malformed")), ca.clone()),
-            (Step::Keep, Cause::NotKept("disk full".into()), ca.clone()),
+            (Step::Keep, Cause::NotKept("disk full".into()), To::NotKept),
             (Step::Validation, challenge("serverInternal"), ca),
             (Step::Validation, challenge("connection"), site.clone()),
             (Step::Validation, challenge("rejectedIdentifier"), To::Name),

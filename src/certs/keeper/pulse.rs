@@ -9,11 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    select,
-    sync::watch,
-    time::{MissedTickBehavior, interval, sleep},
-};
+use tokio::{select, sync::watch, time::sleep};
 
 use crate::limits;
 
@@ -50,23 +46,33 @@ impl Pulse {
         let _ = self.stop.clone().wait_for(|is_told| *is_told).await;
     }
 
-    /// Waits for something and beats meanwhile. `None`: it is told to stop, and has waited as long as it may.
-    pub(super) async fn patiently<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+    /// Waits for something as long as it takes, and beats meanwhile.
+    pub(super) async fn while_it_takes<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
-        let mut over = pin!(async {
-            self.told().await;
-            sleep(limits::KEEPER_STOP_WAIT).await;
-        });
-        let mut beat = interval(self.pace);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.beat();
         loop {
             select! {
                 biased;
-                result = &mut future => return Some(result),
-                () = &mut over => return None,
-                _ = beat.tick() => self.beat(),
+                result = &mut future => return result,
+                () = self.pause() => self.beat(),
             }
         }
+    }
+
+    /// Waits for something and beats meanwhile. `None`: it is told to stop, and has waited as long as it may.
+    pub(super) async fn patiently<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            self.told().await;
+            sleep(limits::KEEPER_STOP_WAIT).await;
+        };
+        let either = async {
+            select! {
+                biased;
+                result = future => Some(result),
+                () = over => None,
+            }
+        };
+        self.while_it_takes(either).await
     }
 }
 

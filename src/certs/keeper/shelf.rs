@@ -67,7 +67,7 @@ impl Shelf {
             // A file that was damaged since it was read is no reason to end what serves.
             let is_known = |finding: &Finding| finding.best().is_some() || !finding.problems.is_empty();
             let is_found = reading.names.get(domain).is_some_and(is_known);
-            !is_found && !reading.unread.iter().any(|(source, _)| *source == serving.source)
+            !is_found && !reading.lacks(serving.source)
         };
         let gone = self.names.iter().filter(|(domain, serving)| is_gone(domain, serving));
         let gone: Vec<_> = gone.map(|(domain, _)| domain.clone()).collect();
@@ -80,7 +80,9 @@ impl Shelf {
         self.damages.retain(|domain, _| reading.names.contains_key(domain));
         for (domain, finding) in &reading.names {
             self.damaged(domain, &finding.problems);
-            self.serve(domain, finding, keyring);
+            if !self.names.get(domain).is_some_and(|serving| reading.lacks(serving.source)) {
+                self.serve(domain, finding, keyring);
+            }
         }
     }
 

@@ -50,7 +50,12 @@ pub(super) fn ordered(facts: Facts<'_>) -> Standing {
         }
         schedule::State::Queued(before) if facts.pause > 0 && facts.serving.is_none() => {
             let next = facts.now.saturating_add(facts.pause);
-            let reason = format!("{before} names before it; the CA allows the next new one at {}", shown(next));
+            let allowed = format!("the CA's limit for all names allows the next new one at {}", shown(next));
+            let reason = match before {
+                0 => format!("it is the next: {allowed}"),
+                1 => format!("1 name before it; {allowed}"),
+                _ => format!("{before} names before it; {allowed}"),
+            };
             (State::Queued, (before == 0).then_some(next), reason)
         }
         schedule::State::Queued(0) => (State::Queued, None, "it is the next".to_owned()),
@@ -60,28 +65,41 @@ pub(super) fn ordered(facts: Facts<'_>) -> Standing {
         schedule::State::HeldByCa(until) => {
             (State::Waiting, Some(until), with_reason(format!("rate-limited until {}", shown(until))))
         }
-        schedule::State::Paused => {
-            (State::Stopped, None, with_reason("paused at the CA until a person lifts that there".to_owned()))
-        }
+        schedule::State::Paused => (
+            State::Stopped,
+            None,
+            with_reason("paused by the CA until a person lifts that there; then: hotcore retry".to_owned()),
+        ),
         schedule::State::ClockUnknown => {
             (State::Waiting, None, with_problem("the CA is asked for the time before anything is ordered"))
         }
-        schedule::State::ClockWrong => (State::Stopped, None, with_problem("the clock is wrong")),
+        schedule::State::ClockWrong => (State::Stopped, None, with_problem("the clock of this machine is wrong")),
         schedule::State::StoreNotWritable => {
-            (State::Waiting, None, with_problem("the folder of certificates cannot be written"))
+            (State::Waiting, None, with_reason(with_problem("the folder of certificates cannot be written")))
         }
         schedule::State::CaTrouble(until) => {
             let text = format!("the CA is in trouble and asked again at {}", shown(until));
             (State::Waiting, Some(until), with_reason(text))
         }
-        schedule::State::AccountStopped => {
-            (State::Stopped, None, with_reason("the CA wants a person to act on the account".to_owned()))
-        }
+        schedule::State::AccountStopped => (
+            State::Stopped,
+            None,
+            with_reason("the CA wants a person to act on the account; then: hotcore retry".to_owned()),
+        ),
         schedule::State::AccountUnknown => {
             (State::Waiting, None, "the CA has forgotten the account: it is registered again".to_owned())
         }
     };
     standing(facts, state, next, reason)
+}
+
+/// Of any name while the folders are read: what serves is known, what is to be done about it not yet.
+pub(super) fn opening(facts: Facts<'_>) -> Standing {
+    match facts.serving.map(|serving| serving.source) {
+        Some(Source::Own) => own(facts),
+        Some(_) => standing(facts, State::Valid, None, String::new()),
+        None => standing(facts, State::Queued, None, "the folders of certificates are being read".to_owned()),
+    }
 }
 
 /// Of any name where nothing can be ordered now, for the problem that holds up all.

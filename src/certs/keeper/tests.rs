@@ -5,6 +5,7 @@ mod listening;
 mod ordering;
 mod own;
 mod restarts;
+mod rivals;
 mod script;
 mod thread;
 

@@ -15,6 +15,7 @@ use std::{
 
 use tokio::{
     select,
+    sync::Mutex,
     time::{Instant, sleep_until},
 };
 
@@ -35,13 +36,13 @@ use super::{
     account::Trouble,
     clock::Clock,
     desk::Desk,
-    folders::{Folders, Source},
+    folders::{Folders, Reading, Source},
     jobs::{Done, Job, Jobs},
     office::Office,
     opening::{self, Opened},
     orders::{Fronts, Orders},
     pulse::Pulse,
-    shelf::Shelf,
+    shelf::{Serving, Shelf},
     warnings::Warnings,
 };
 
@@ -66,6 +67,12 @@ pub(super) struct Work<I> {
     /// Why not, and when to look again.
     closed: Option<(Trouble, Instant)>,
     is_opening: bool,
+    /// Taken while the folders are opened: what is written then belongs to this process.
+    opening: Arc<Mutex<()>>,
+    /// Names whose files are being read again.
+    looks: HashMap<Domain, Look>,
+    /// Names whose files were read while the folders were opened, so that what that finds may be older.
+    read_meanwhile: HashSet<Domain>,
     /// Issued, but not on disk yet: they serve from memory, and are never ordered again for that.
     unstored: HashMap<Domain, Unstored>,
     store_again: Instant,
@@ -82,8 +89,18 @@ pub(super) struct Work<I> {
     folder_problems: Vec<String>,
     /// Names about which people may have to be told something new.
     changed: HashSet<Domain>,
-    shown: Option<Instant>,
+    /// When all of the board was brought up to date, and how long that took.
+    shown: Option<(Instant, Duration)>,
     hears_again: Instant,
+}
+
+/// A reading of a name's files: what it finds is old if something else serves by then.
+#[derive(Debug)]
+struct Look {
+    serving: Option<Serving>,
+    is_unstored: bool,
+    /// Another look was wished for meanwhile.
+    is_again: bool,
 }
 
 #[derive(Debug)]
@@ -114,6 +131,9 @@ impl<I: Issuer + 'static> Work<I> {
             office: None,
             closed: None,
             is_opening: false,
+            opening: Arc::default(),
+            looks: HashMap::new(),
+            read_meanwhile: HashSet::new(),
             unstored: HashMap::new(),
             store_again: now,
             unordered: HashSet::new(),
@@ -145,7 +165,12 @@ impl<I: Issuer + 'static> Work<I> {
     async fn begin(&mut self) {
         let folders = self.folders.clone();
         let ready = tokio::task::spawn_blocking(move || (opening::make_folders(&folders), folders.read()));
-        let Some(Ok((problems, reading))) = self.pulse.patiently(ready).await else { return };
+        let (problems, reading) = match self.pulse.patiently(ready).await {
+            None => return,
+            Some(Ok(done)) => done,
+            // It is read once more when the account is looked for.
+            Some(Err(error)) => (Vec::new(), Reading::failed(&format!("cannot read the certificates: {error}"))),
+        };
         for problem in &problems {
             tracing::error!("{problem}");
         }
@@ -158,10 +183,15 @@ impl<I: Issuer + 'static> Work<I> {
     /// Looks for the account and everything else that orders need.
     fn open(&mut self) {
         let Some(directory) = self.settings.ca.as_ref().map(|ca| ca.directory.clone()) else { return };
-        let folders = self.folders.clone();
+        let (folders, opening) = (self.folders.clone(), Arc::clone(&self.opening));
         self.is_opening = true;
         self.jobs.begin(Job::Open, async move {
-            let opened = tokio::task::spawn_blocking(move || opening::open(&folders, &directory));
+            let busy = opening.lock_owned().await;
+            let opened = tokio::task::spawn_blocking(move || {
+                let opened = opening::open(&folders, &directory);
+                drop(busy);
+                opened
+            });
             let opened = opened.await.unwrap_or_else(|error| Err(Trouble::Disk(error.to_string())));
             Done::Opened(opened.map(Box::new))
         });
@@ -212,6 +242,9 @@ impl<I: Issuer + 'static> Work<I> {
         self.unordered = local;
         self.changed.extend::<HashSet<Domain>>(others);
         self.office = Some(office);
+        for domain in mem::take(&mut self.read_meanwhile) {
+            self.look(domain);
+        }
         Ok(())
     }
 
@@ -282,7 +315,8 @@ impl<I: Issuer + 'static> Work<I> {
     /// When the keeper has something to do of its own.
     fn housekeeping(&self) -> Duration {
         let now = Instant::now();
-        let shown = self.shown.map(|shown| shown + limits::BOARD_REFRESH);
+        let pause = if self.changed.is_empty() { limits::BOARD_REFRESH } else { Duration::ZERO };
+        let shown = self.shown.map(|(shown, took)| shown + pause.max(limits::BOARD_PAUSE * took));
         let closed = self.closed.as_ref().filter(|_| !self.is_opening).map(|(_, again)| *again);
         let unstored = (!self.unstored.is_empty()).then_some(self.store_again);
         let local = (!self.local_queue.is_empty() && !self.is_making_local).then_some(self.local_again);
@@ -298,6 +332,7 @@ impl<I: Issuer + 'static> Work<I> {
         }
         let running = self.jobs.orders();
         self.jobs.shutdown().await;
+        let desk = self.office.as_ref().map(|office| office.orders().desk.clone());
         if let Some(mut office) = self.office.take() {
             for (domain, _) in &running {
                 self.keyring.borrow_mut().end_order(domain);
@@ -319,6 +354,16 @@ impl<I: Issuer + 'static> Work<I> {
                 tracing::error!("the disk does not take what was to be kept of certificates");
             }
         }
+        // Who comes next reads what is on disk: nothing may be written behind its back (B206).
+        let (opening, pulse) = (Arc::clone(&self.opening), self.pulse.clone());
+        pulse
+            .while_it_takes(async {
+                drop(opening.lock().await);
+                if let Some(desk) = desk {
+                    desk.free().await;
+                }
+            })
+            .await;
         let Self { settings, table, board, keyring, shelf, .. } = self;
         // Nobody else has it any more: what ran has ended.
         let keyring = keyring.replace(Keyring::new());

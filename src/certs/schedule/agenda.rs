@@ -139,7 +139,7 @@ impl Schedule {
         let entry = &self.entries[at];
         let looks = is_wanted && !entry.is_looking && entry.phase == Phase::Idle;
         self.agenda.look(at, entry.next_look.filter(|_| looks));
-        let reads = is_wanted && !entry.is_reading && entry.held.is_some();
+        let reads = is_wanted && entry.reads_for.is_none() && entry.held.is_some();
         self.agenda.window(at, entry.next_window.filter(|_| reads));
     }
 }

@@ -118,7 +118,7 @@ impl Schedule {
         {
             self.reading += 1;
             let entry = &mut self.entries[at];
-            (entry.is_reading, entry.next_window) = (true, None);
+            (entry.reads_for, entry.next_window) = (entry.held.map(|held| held.not_after), None);
             self.agenda.window(at, None);
             decisions.push(Decision::ReadWindow(entry.domain.clone()));
         }

@@ -90,7 +90,9 @@ impl Schedule {
                 entry.step = entry.step.saturating_add(1);
                 entry.once_a_day(seed, now);
             }
-            Failure::Ca { until } => {
+            Failure::Ca { .. } | Failure::NotKept => {
+                let until = if let Failure::Ca { until } = failure { until } else { None };
+                self.is_disk_to_blame = failure == Failure::NotKept;
                 // The failures it may have cost stay counted: what the CA saw of it is not known.
                 entry.stand_back(seed, now);
                 entry.arrival = self.arrivals;

@@ -73,7 +73,8 @@ pub(super) struct Entry {
 
     // Renewal information.
     pub(super) next_window: Option<u64>,
-    pub(super) is_reading: bool,
+    /// The window of the certificate that ends then is being asked for.
+    pub(super) reads_for: Option<u64>,
 
     pub(super) is_unsaved: bool,
     pub(super) is_on_disk: bool,
@@ -100,8 +101,8 @@ pub(super) struct Entry {
     pub(super) wakes: Bucket,
     /// It had no address when it was last looked up for an order; the next try does not ask.
     pub(super) is_unresolved: bool,
-    /// From, until, and the moment drawn between: wall clock.
-    pub(super) window: Option<[u64; 3]>,
+    /// The end of the certificate that it is about, then from, until, and the moment drawn between: wall clock.
+    pub(super) window: Option<[u64; 4]>,
     pub(super) reason: String,
 }
 
@@ -124,7 +125,7 @@ impl Entry {
             watched_since: None,
             next_look: None,
             next_window: None,
-            is_reading: false,
+            reads_for: None,
             is_unsaved: false,
             is_on_disk: false,
             was_issued: false,
@@ -168,7 +169,7 @@ impl Entry {
         let is_old = self.last_try.saturating_add(limits::RETRY_AFTER_MAX.as_secs()) < now || self.last_try == 0;
         !self.is_mapped
             && self.phase == Phase::Idle
-            && !(self.is_looking || self.is_reading || self.was_issued)
+            && !(self.is_looking || self.reads_for.is_some() || self.was_issued)
             && self.held.is_none()
             && is_old
             && self.exact_set.0 <= now
@@ -186,7 +187,9 @@ impl Entry {
         let left = if life < limits::SHORT_LIFE.as_secs() { life / 2 } else { life / 3 };
         let earlier = jitter(seed, self.domain.as_str(), held.not_after, life / limits::RENEWAL_JITTER + 1);
         let by_rule = held.not_after.saturating_sub(left).saturating_sub(earlier);
-        self.window.map_or(by_rule, |[_, _, drawn]| drawn.min(by_rule))
+        // Another certificate's window says nothing about this one.
+        let window = self.window.filter(|[of, ..]| *of == held.not_after);
+        window.map_or(by_rule, |[.., drawn]| drawn.min(by_rule))
     }
 
     /// When an order may begin, as far as this name is concerned.
@@ -303,7 +306,7 @@ impl Entry {
             Some(Challenge::TlsAlpn01) => "tls-alpn-01",
             Some(Challenge::Http01) => "http-01",
         };
-        let [from, until, drawn] = self.window.unwrap_or_default();
+        let [of, from, until, drawn] = self.window.unwrap_or_default();
         let is_ordering = matches!(self.phase, Phase::Ordering { .. });
         Writer::new(format_args!("hotcore-schedule 1 {}", self.domain))
             .flag("issued", self.was_issued)
@@ -320,7 +323,7 @@ impl Entry {
             .line("consecutive-bucket", self.consecutive.0)
             .line("wakes-bucket", self.wakes.0)
             .flag("unresolved", self.is_unresolved)
-            .line("window", format_args!("{from} {until} {drawn}"))
+            .line("window", format_args!("{of} {from} {until} {drawn}"))
             .line("reason", &self.reason)
             .finish()
     }
@@ -350,8 +353,8 @@ impl Entry {
         entry.consecutive = Bucket(reader.number("consecutive-bucket")?);
         entry.wakes = Bucket(reader.number("wakes-bucket")?);
         entry.is_unresolved = reader.flag("unresolved")?;
-        let window: [u64; 3] = reader.numbers("window")?;
-        entry.window = Some(window).filter(|window| *window != [0; 3]);
+        let window: [u64; 4] = reader.numbers("window")?;
+        entry.window = Some(window).filter(|window| *window != [0; 4]);
         let reason = reader.text("reason")?;
         entry.reason = record::one_line(reason);
         let is_sane = entry.reason == reason && (1..=limits::EXACT_SET_EVERY.as_secs()).contains(&every);

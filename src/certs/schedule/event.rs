@@ -151,6 +151,8 @@ pub enum Failure {
     AccountStopped,
     /// The state folder cannot be written. Nothing was asked of the CA.
     NotStored,
+    /// The same, seen when the order was under way: what it has spent stays spent.
+    NotKept,
     /// The order was given up on purpose: the process ends or passes on, or what is left of an interrupted order is worth
     /// nothing.
     GivenUp,

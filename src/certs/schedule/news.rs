@@ -182,18 +182,23 @@ impl Schedule {
     pub(super) fn window_read(&mut self, at: usize, window: Option<(u64, u64)>, again: Option<Duration>) {
         let (seed, now) = (self.seed, self.clock.budget());
         let entry = &mut self.entries[at];
-        if !std::mem::take(&mut entry.is_reading) {
+        let Some(of) = entry.reads_for.take() else { return };
+        self.reading -= 1;
+        if entry.held.is_none_or(|held| held.not_after != of) {
+            // Renewed meanwhile: what the CA wanted for the old one would have the new one renewed at once.
+            entry.next_window = Some(now);
+            self.place(at);
+            self.forget(at);
             return;
         }
-        self.reading -= 1;
         let again = again.unwrap_or(limits::WINDOW_AGAIN);
         let again = again.clamp(limits::WINDOW_AGAIN_MIN, limits::WINDOW_AGAIN_MAX).as_secs();
         entry.next_window = Some(now.saturating_add(again));
         // Nonsense is no window: the rule alone holds.
-        let known = entry.window.map(|[from, until, _]| (from, until));
+        let known = entry.window.filter(|window| window[0] == of).map(|[_, from, until, _]| (from, until));
         if let Some((from, until)) = window.filter(|window| window.0 < window.1 && Some(*window) != known) {
             let drawn = from.saturating_add(jitter::jitter(seed, entry.domain.as_str(), from, until - from));
-            entry.window = Some([from, until, drawn]);
+            entry.window = Some([of, from, until, drawn]);
             self.note(at);
         }
         self.place(at);

@@ -76,6 +76,9 @@ impl Schedule {
             Trust::Confirmed if self.budget.stopped.is_closed(budget) => Some(State::AccountStopped),
             Trust::Confirmed if self.is_account_unknown => Some(State::AccountUnknown),
             Trust::Confirmed if self.store_until > budget => Some(State::StoreNotWritable),
+            Trust::Confirmed if self.is_disk_to_blame && self.budget.breaker.is_closed(budget) => {
+                Some(State::StoreNotWritable)
+            }
             Trust::Confirmed if self.budget.breaker.is_closed(budget) => {
                 Some(State::CaTrouble(self.budget.breaker.until))
             }
@@ -103,6 +106,7 @@ impl Schedule {
             _ if entry.is_paused => State::Paused,
             _ if entry.is_unresolved => State::WaitingForAddress,
             _ if entry.held_until > budget => State::HeldByCa(entry.held_until),
+            _ if self.is_disk_to_blame && is_shut(&self.budget.breaker) => State::StoreNotWritable,
             _ if is_shut(&self.budget.breaker) => State::CaTrouble(self.budget.breaker.until),
             Place::Ready(class, _) if class > 1 && is_shut(&self.budget.hold) => {
                 State::HeldByCa(self.budget.hold.until)

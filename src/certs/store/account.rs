@@ -50,7 +50,11 @@ impl fmt::Display for AccountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(cause) => write!(f, "cannot read or write the key of the account: {cause}"),
-            Self::Damaged => write!(f, "the file with the key of the account ({ACCOUNT}) is damaged: restore it"),
+            Self::Damaged => write!(
+                f,
+                "the file with the key of the account ({ACCOUNT}) is damaged: restore it, or remove it and {ACCOUNT_MADE} to \
+                 begin a new account"
+            ),
             Self::Lost => write!(
                 f,
                 "the file with the key of the account ({ACCOUNT}) is gone: restore it, or remove {ACCOUNT_MADE} to begin \

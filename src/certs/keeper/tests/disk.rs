@@ -76,6 +76,7 @@ fn an_order_that_cannot_be_kept_is_not_signed() {
         rig.start();
         rig.until("failed", |rig| rig.is_said("a.example", "save the order")).await;
         assert!(!rig.is_served("a.example"));
+        assert!(rig.is_problem("could not be written") && !rig.is_said("a.example", "CA is in trouble"), "{rig:?}");
         fs::remove_dir(&in_the_way).unwrap();
         rig.until("served", |rig| rig.is_served("a.example")).await;
         rig.stop().await;

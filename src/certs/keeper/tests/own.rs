@@ -10,7 +10,7 @@ use crate::certs::{
 };
 
 /// A certificate of a person's for this name, valid for some days from now.
-fn own(name: &str, days: u64) -> Certificate {
+pub(super) fn own(name: &str, days: u64) -> Certificate {
     let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let until = wall() + Duration::from_secs(days * 86_400);
     let issued = script::issued(&domain(name), &key, wall(), until);
@@ -19,15 +19,15 @@ fn own(name: &str, days: u64) -> Certificate {
 }
 
 impl Rig {
-    fn own_folder(&self) -> PathBuf {
+    pub(super) fn own_folder(&self) -> PathBuf {
         self.settings.folder.join("own")
     }
 
-    fn give(&self, certificate: &Certificate) {
+    pub(super) fn give(&self, certificate: &Certificate) {
         Store::open(&self.own_folder()).unwrap().save(certificate).unwrap();
     }
 
-    fn serves(&self, certificate: &Certificate) -> bool {
+    pub(super) fn serves(&self, certificate: &Certificate) -> bool {
         self.certificates.find(&certificate.domain).is_some_and(|served| served.cert == certificate.key.cert)
     }
 }

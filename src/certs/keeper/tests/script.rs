@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Time that the CA takes for one order.
     pub(super) delay: Duration,
     pub(super) has_windows: bool,
+    /// How far the CA's clock is ahead of ours.
+    pub(super) ahead: Duration,
     /// Called in the middle of each order, when the answer is in place.
     pub(super) look: Option<Look>,
 }
@@ -89,6 +91,7 @@ impl Script {
             life: Duration::from_secs(90 * 86_400),
             delay: Duration::from_secs(2),
             has_windows: false,
+            ahead: Duration::ZERO,
             look: None,
         };
         Self { state: Rc::new(RefCell::new(state)), serial: Rc::default() }
@@ -124,8 +127,8 @@ impl Script {
     }
 
     fn sign(&self, pending: &PendingOrder) -> Issued {
-        let life = self.state.borrow().life;
-        issued(&pending.domain, &pending.key_pem, wall(), wall() + life)
+        let (life, now) = (self.state.borrow().life, wall() + self.state.borrow().ahead);
+        issued(&pending.domain, &pending.key_pem, now, now + life)
     }
 
     fn pending(&self, domain: &Domain) -> PendingOrder {
@@ -196,7 +199,8 @@ impl Issuer for Script {
         sleep(Duration::from_millis(300)).await;
         self.reach(Step::Directory)?;
         self.note(Seen::Directory);
-        Ok(Offer { date: Some(wall()), has_renewal_info: self.state.borrow().has_windows })
+        let date = wall() + self.state.borrow().ahead;
+        Ok(Offer { date: Some(date), has_renewal_info: self.state.borrow().has_windows })
     }
 
     async fn issue(

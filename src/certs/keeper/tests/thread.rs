@@ -1,6 +1,6 @@
 //! The thread of the keeper, by the real clock.
 
-use std::{net::TcpListener, sync::mpsc};
+use std::{cell::RefCell, net::TcpListener, sync::mpsc};
 
 use super::*;
 
@@ -83,6 +83,29 @@ fn a_ca_that_never_answers_holds_up_no_stop() {
         until("its heart beats", || keeping.heartbeat() > beats + 2).await;
         stop(keeping).await;
         drop(has_arrived);
+    });
+}
+
+/// B206: who comes next would read what is about to change; an account could be made twice.
+#[test]
+fn it_has_not_ended_before_the_disk_has_taken_what_it_was_given() {
+    real_time(async {
+        let mut rig = rig(&["a.example"]);
+        fs::create_dir_all(rig.ca_folder()).unwrap();
+        let stuck = rivals::Stuck::new(rig.ca_folder().join("_account"));
+        let (keeper, touched) = (rig.resting.take().unwrap(), rig.touched.clone());
+        let mut keeping = Keeping::start_with(keeper, touched, || Box::new(|_, _| Ok(Script::new()))).unwrap();
+        let reader = RefCell::new(None);
+        until("it looks for the account", || {
+            reader.replace(stuck.reader());
+            reader.borrow().is_some()
+        })
+        .await;
+        keeping.stop();
+        let early = tokio::time::timeout(Duration::from_secs(1), keeping.ended()).await;
+        assert!(early.is_err(), "it is still at it");
+        drop((stuck, reader));
+        keeping.ended().await.unwrap();
     });
 }
 

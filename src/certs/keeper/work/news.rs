@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::{Done, Job, Unstored, Work};
+use super::{Done, Job, Look, Serving, Unstored, Work};
 use crate::{
     certs::{
         is_local,
@@ -33,8 +33,10 @@ impl<I: Issuer + 'static> Work<I> {
         for domain in self.touched.take() {
             self.rule_changed(domain);
         }
-        for domain in self.board.take_wishes() {
-            self.wished(domain);
+        while self.looks.len() < limits::WISHES_AT_ONCE
+            && let Some(domain) = self.board.take_wish()
+        {
+            self.look(domain);
         }
         self.hears_again = Instant::now() + limits::ASKED_PAUSE;
         for _ in 0..limits::CERTIFICATES_ASKED_MAX {
@@ -102,13 +104,34 @@ impl<I: Issuer + 'static> Work<I> {
     }
 
     /// A person wants a look at this name: its files first, then a try.
-    fn wished(&mut self, domain: Domain) {
+    pub(super) fn look(&mut self, domain: Domain) {
+        if let Some(look) = self.looks.get_mut(&domain) {
+            look.is_again = true;
+            return;
+        }
+        let (serving, is_unstored) = self.what_serves(&domain);
+        self.looks.insert(domain.clone(), Look { serving, is_unstored, is_again: false });
         let folders = self.folders.clone();
         self.jobs.begin(Job::Read(domain.clone()), async move {
             let asked = domain.clone();
-            let reading = spawn_blocking(move || folders.read_name(&asked)).await.unwrap_or_default();
+            let reading = spawn_blocking(move || folders.read_name(&asked)).await;
+            let reading = reading.unwrap_or_else(|error| Reading::failed(&error.to_string()));
             Done::Read { domain, reading }
         });
+    }
+
+    fn what_serves(&self, domain: &Domain) -> (Option<Serving>, bool) {
+        (self.shelf.get(domain).copied(), self.unstored.contains_key(domain))
+    }
+
+    /// Whether nothing has happened to the name since its files were read; if something has, they are read again.
+    fn is_last_look(&mut self, domain: &Domain) -> bool {
+        let Some(look) = self.looks.remove(domain) else { return false };
+        let is_last = !look.is_again && self.what_serves(domain) == (look.serving, look.is_unstored);
+        if !is_last {
+            self.look(domain.clone());
+        }
+        is_last
     }
 
     /// Something that was begun is over.
@@ -123,7 +146,11 @@ impl<I: Issuer + 'static> Work<I> {
                 }
                 self.changed.insert(domain);
             }
-            Done::Read { domain, reading } => self.read(domain, &reading),
+            Done::Read { domain, reading } => {
+                if self.is_last_look(&domain) {
+                    self.read(domain, &reading);
+                }
+            }
             Done::Opened(opened) => self.opened(opened),
             Done::Stored { certificate, stored } => self.stored(*certificate, stored),
             Done::Local { domain, made } => self.local_made(domain, made),
@@ -210,6 +237,9 @@ impl<I: Issuer + 'static> Work<I> {
 
     /// The files of one name were read again because a person wished it.
     fn read(&mut self, domain: Domain, reading: &Reading) {
+        if self.is_opening {
+            self.read_meanwhile.insert(domain.clone());
+        }
         let finding = reading.names.get(&domain);
         let problems = finding.map(|finding| finding.problems.as_slice()).unwrap_or_default();
         self.shelf.damaged(&domain, problems);
@@ -226,7 +256,9 @@ impl<I: Issuer + 'static> Work<I> {
             (_, Some(Unstored { certificate, .. })) => {
                 _ = self.shelf.put(&domain, Source::Ca, &Kept::from(&**certificate), &mut keyring);
             }
-            (Some(finding), None) if best.is_some() => _ = self.shelf.serve(&domain, finding, &mut keyring),
+            (Some(finding), None) if best.is_some() && !(was_own && reading.lacks(Source::Own)) => {
+                _ = self.shelf.serve(&domain, finding, &mut keyring)
+            }
             _ if is_whole && self.shelf.get(&domain).is_some() => {
                 tracing::info!(%domain, "its certificate was taken away");
                 self.shelf.withdraw(&domain, &mut keyring);
@@ -331,6 +363,9 @@ impl<I: Issuer + 'static> Work<I> {
         self.is_making_local = false;
         match made {
             Ok(certificate) => {
+                if self.is_opening {
+                    self.read_meanwhile.insert(domain.clone());
+                }
                 self.local_reasons.remove(&domain);
                 let is_own = self.shelf.get(&domain).is_some_and(|serving| serving.source == Source::Own);
                 if !is_own {

@@ -1,5 +1,7 @@
 //! What people are told: the board, and warnings in the log.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Work;
@@ -26,13 +28,20 @@ impl<I: Issuer + 'static> Work<I> {
     /// Brings the board up to date.
     pub(super) fn show(&mut self) {
         let problems = self.problems();
-        let is_due = self.shown.is_none_or(|shown| shown.elapsed() >= limits::BOARD_REFRESH);
-        let changed = std::mem::take(&mut self.changed);
-        if is_due || changed.len() > FEW {
-            self.shown = Some(Instant::now());
-            self.show_all(&problems);
+        let is_many = self.changed.len() > FEW;
+        let rests = |(shown, took): (Instant, Duration)| shown.elapsed() < limits::BOARD_PAUSE * took;
+        if is_many && self.shown.is_some_and(rests) {
+            self.board.set_problems(problems);
+            return;
         }
-        let is_done = is_due || changed.len() > FEW;
+        let is_due = self.shown.is_none_or(|shown| shown.0.elapsed() >= limits::BOARD_REFRESH && !rests(shown));
+        let changed = std::mem::take(&mut self.changed);
+        let is_done = is_due || is_many;
+        if is_done {
+            let begin = Instant::now();
+            self.show_all(&problems);
+            self.shown = Some((Instant::now(), begin.elapsed()));
+        }
         for domain in changed {
             let schedule = self.office.as_ref().map(super::Office::schedule);
             // Those that are in the schedule have been shown with all others.
@@ -81,7 +90,8 @@ impl<I: Issuer + 'static> Work<I> {
                 state.map(|_| standing::ordered(Facts { state, reason, pause: office.pause(), ..facts }))
             }
             (None, Some((Trouble::Person(_), _))) => Some(standing::stopped(facts, true)),
-            (None, _) => Some(standing::stopped(facts, false)),
+            (None, Some(_)) => Some(standing::stopped(facts, false)),
+            (None, None) => Some(standing::opening(facts)),
         }
     }
 

@@ -84,6 +84,7 @@ impl Chaos {
             7 => Failure::AccountStopped,
             8 => Failure::NotStored,
             9 => Failure::GivenUp,
+            10 => Failure::NotKept,
             _ => Failure::Site { until },
         }
     }

@@ -55,9 +55,7 @@ fn the_cas_window_brings_a_renewal_forward_and_never_back() {
     ] {
         let mut rig = Rig::mapped(&["a.example"]);
         rig.issue("a.example", 90 * DAY);
-        let at = 0;
-        rig.schedule.entries[at].is_reading = true;
-        rig.schedule.reading += 1;
+        rig.ask_for_window();
         let window = Some((START + from, START + until));
         rig.tell(Event::Window { domain: domain("a.example"), window, again: None });
         rig.restart();
@@ -74,8 +72,7 @@ fn the_window_is_asked_for_as_often_as_the_ca_says_within_bounds() {
         rig.issue("a.example", 90 * DAY);
         let read = rig.others.len();
         assert_eq!(read, 1, "asked at once");
-        rig.schedule.entries[0].is_reading = true;
-        rig.schedule.reading += 1;
+        rig.ask_for_window();
         let again = again.map(Duration::from_secs);
         rig.tell(Event::Window { domain: domain("a.example"), window: None, again });
         rig.pass(wanted - 1);
@@ -85,13 +82,52 @@ fn the_window_is_asked_for_as_often_as_the_ca_says_within_bounds() {
     }
 }
 
+impl Rig {
+    /// The CA is being asked for the window of the first name's certificate.
+    fn ask_for_window(&mut self) {
+        let entry = &mut self.schedule.entries[0];
+        entry.reads_for = entry.held.map(|held| held.not_after);
+        self.schedule.reading += 1;
+    }
+}
+
+#[test]
+fn a_window_that_comes_after_the_renewal_is_not_that_of_the_new_certificate() {
+    let mut rig = Rig::mapped(&["a.example"]);
+    rig.issue("a.example", 90 * DAY);
+    rig.pass(60 * DAY);
+    rig.ask_for_window();
+    rig.issue("a.example", 90 * DAY);
+    let read = rig.others.len();
+    rig.tell(Event::Window { domain: domain("a.example"), window: Some((START, START + DAY)), again: None });
+    rig.pass(HOUR);
+    assert_eq!((rig.started.len(), rig.others.len()), (2, read + 1), "it is asked for anew, and nothing is ordered");
+}
+
+/// The certificate was on disk when the process died, what the schedule knew of it was not.
+#[test]
+fn the_window_of_an_older_certificate_orders_nothing_after_a_crash() {
+    let mut rig = Rig::mapped(&["a.example"]);
+    rig.issue("a.example", 90 * DAY);
+    rig.ask_for_window();
+    let window = Some((START + 20 * DAY, START + 21 * DAY));
+    rig.tell(Event::Window { domain: domain("a.example"), window, again: None });
+    rig.pass(22 * DAY);
+    assert_eq!(rig.started.len(), 2);
+    rig.schedule.entries[0].held = held(START + 22 * DAY, START + 112 * DAY);
+    rig.restart();
+    rig.pass(10 * DAY);
+    assert_eq!(rig.started.len(), 2);
+}
+
 #[test]
 fn a_ca_that_wants_each_certificate_renewed_at_once_does_not_break_its_own_limit() {
     let mut rig = Rig::mapped(&["a.example"]);
     for _ in 0..100 {
         if matches!(rig.schedule.entries[0].phase, Phase::Ordering { .. }) {
             rig.issue("a.example", 90 * DAY);
-            rig.schedule.entries[0].window = Some([0, 1, 0]);
+            let of = rig.schedule.entries[0].held.unwrap().not_after;
+            rig.schedule.entries[0].window = Some([of, 0, 1, 0]);
             rig.schedule.place(0);
         }
         rig.pass(HOUR);

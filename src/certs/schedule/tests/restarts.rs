@@ -117,7 +117,7 @@ fn a_record_comes_back_as_it_was() {
             reason: "no such\nhost \u{1b}[1m".to_owned(),
         },
     );
-    rig.schedule.entries[0].window = Some([1, 9, 4]);
+    rig.schedule.entries[0].window = Some([7, 1, 9, 4]);
     rig.schedule.entries[0].proved_by = Some(Challenge::Http01);
     let text = rig.schedule.entries[0].write();
     assert!(text.contains("reason no such host  [1m\n"), "{text}");

@@ -292,6 +292,19 @@ fn an_order_that_could_not_be_noted_on_disk_costs_nothing_and_stops_the_others_f
 }
 
 #[test]
+fn an_order_that_the_disk_did_not_take_is_not_blamed_on_the_ca() {
+    let mut rig = Rig::mapped(&["a.example"]);
+    rig.end("a.example", failed(Failure::NotKept));
+    assert!(rig.schedule.budget.orders.0 > START, "the CA has counted it");
+    assert_eq!(rig.state("a.example"), State::StoreNotWritable);
+    assert_eq!(rig.schedule.obstacle(), Some(State::StoreNotWritable));
+    rig.pass(2 * MINUTE);
+    assert_eq!(rig.started.len(), 2);
+    rig.end("a.example", failed(Failure::Ca { until: None }));
+    assert!(matches!(rig.schedule.obstacle(), Some(State::CaTrouble(_))));
+}
+
+#[test]
 fn a_removed_name_is_abandoned_and_the_end_of_its_order_means_nothing_to_the_next_one() {
     let mut rig = Rig::mapped(&["a.example"]);
     let first = rig.started[0].2;
