@@ -17,6 +17,7 @@ mod disk;
 mod https;
 mod issuing;
 mod local;
+mod local_names;
 mod mkcert;
 mod rig;
 mod scale;
