@@ -381,8 +381,6 @@ pub const PENDING_FAILURES_MAX: u32 = 3;
 pub const WARNING_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// What may need a warning is looked for this often.
 pub const WARNING_LOOK: Duration = Duration::from_secs(3600);
-/// A local name whose certificate could not be made is tried again after this time.
-pub const LOCAL_AGAIN: Duration = Duration::from_secs(3600);
 
 const _: () =
     assert!(KEEPER_STOP_WAIT.as_millis() + KEEPER_THREADS_WAIT.as_millis() < 1_000, "it ends within a second");
@@ -397,6 +395,9 @@ pub const MKCERT_KILL_WAIT: Duration = Duration::from_secs(1);
 pub const MKCERT_OUTPUT_BYTES_MAX: usize = 16 * 1024;
 /// The first user id of a person on Linux (login.defs(5), UID_MIN); those below are root's and services'.
 pub const PERSON_UID_MIN: u32 = 1_000;
+/// Local names that are given certificates because they are mapped: one each 50 ms, so that all have theirs within ten minutes.
+/// Beyond it, and by [`ASKED_NAMES_MAX`] more at most, a name gets one when somebody asks for it.
+pub const LOCAL_NAMES_MAX: usize = 10_000;
 /// When mkcert is tried again for a name after its first and second failure, and after each further one: its trouble is one
 /// of the machine, and each try runs a program.
 pub const LOCAL_RETRY_AFTER: [Duration; 3] =

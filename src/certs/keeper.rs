@@ -29,7 +29,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
 pub use board::{Board, Standing, State};
 pub use keeping::Keeping;
-pub use local::LocalIssuer;
+pub use local::{Doing, LocalIssuer, LocalSigner};
 pub use resolver::{Resolver, SystemResolver};
 
 use super::issuer;
@@ -57,7 +57,7 @@ pub struct Settings {
     pub https: Option<SocketAddr>,
     /// Who is asked for the addresses of names.
     pub resolver: Arc<dyn Resolver>,
-    /// Who makes certificates for local names; `None`: nobody, they are served by plain HTTP.
+    /// Who makes certificates for local names, mkcert's environment; `None`: nobody, they are served by plain HTTP.
     pub local: Option<Arc<dyn LocalIssuer>>,
 }
 

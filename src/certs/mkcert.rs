@@ -30,6 +30,7 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, UnixTime, pem::PemObject},
     server::ParsedCertificate,
+    sign::CertifiedKey,
 };
 use tokio::sync::Mutex;
 
@@ -170,9 +171,14 @@ impl Mkcert {
 
     /// Whether this CA signed it. If not, it is one of a CA that this machine had before: browsers trust it no more.
     pub fn has_made(&self, certificate: &Certificate) -> bool {
-        let Some(leaf) = certificate.key.cert.first() else { return false };
+        self.has_signed(&certificate.key, certificate.not_before)
+    }
+
+    /// The same of one that began then, in seconds since 1970.
+    pub fn has_signed(&self, key: &CertifiedKey, not_before: u64) -> bool {
+        let Some(leaf) = key.cert.first() else { return false };
         // Whether it is valid at this time is another question.
-        let time = UnixTime::since_unix_epoch(Duration::from_secs(certificate.not_before));
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(not_before));
         let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
         ParsedCertificate::try_from(leaf)
             .and_then(|leaf| verify_server_cert_signed_by_trust_anchor(&leaf, &self.roots, &[], time, algorithms))

@@ -33,7 +33,7 @@ use crate::{
 };
 
 pub use account::{Account, AccountError};
-pub use certificate::{Certificate, CertificateError};
+pub use certificate::{Certificate, CertificateError, Kept};
 
 use names::{BUDGET, CURRENT, ONCE, PENDING, PREVIOUS, SCHEDULE, UNFINISHED, stem};
 

@@ -3,9 +3,12 @@
 
 use std::{any::Any, env, io, io::IsTerminal as _, panic};
 
-use nix::sys::{
-    resource::{Resource, getrlimit, setrlimit},
-    stat::{Mode, umask},
+use nix::{
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        stat::{Mode, umask},
+    },
+    unistd::{User, geteuid},
 };
 use tokio::runtime::Builder;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -18,7 +21,7 @@ use super::{
     privileges, signals,
     sockets::{Offered, Sockets, Wanted},
 };
-use crate::{limits, routes::Disk};
+use crate::{certs::mkcert, limits, routes::Disk};
 
 /// Serves until told to stop, or until another process has taken over and what was in flight is done.
 ///
@@ -62,6 +65,7 @@ fn serve(
 ) -> Result<(), ServiceError> {
     let (claim, from_before) = Claim::make(&settings.state)?;
     offered.extend(from_before);
+    let was_root = geteuid().is_root();
     let prepared = prepare(&settings, wanted, offered, log);
     let (sockets, runtime) = match prepared {
         Ok(prepared) => prepared,
@@ -77,6 +81,7 @@ fn serve(
         sockets,
         notifier: Notifier::from_environment(),
         watchdog: Watchdog::from_environment(),
+        mkcert: mkcert_environment(was_root),
         log: place.to_string(),
         is_managed: variable("NOTIFY_SOCKET").is_some(),
         handover_wait: limits::HANDOVER_WAIT,
@@ -137,6 +142,18 @@ fn text(payload: &(dyn Any + Send)) -> &str {
 /// `HOTCORE_LOG`: error, warn, info (the default), debug or trace.
 fn level() -> tracing::Level {
     variable("HOTCORE_LOG").and_then(|text| text.parse().ok()).unwrap_or(tracing::Level::INFO)
+}
+
+/// What mkcert is given; to be read once the process is whom it stays.
+fn mkcert_environment(was_root: bool) -> mkcert::Environment {
+    #[expect(clippy::disallowed_methods, reason = "the edge where the service reads the environment")]
+    let mut environment = mkcert::Environment::new(|name| env::var_os(name), geteuid().as_raw());
+    if was_root && !geteuid().is_root() {
+        // These were root's.
+        environment.home = User::from_uid(geteuid()).ok().flatten().map(|user| user.dir.into_os_string());
+        environment.data_home = None;
+    }
+    environment
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge where the service reads the environment")]

@@ -12,6 +12,7 @@ use std::{
 };
 
 use hotcore::{
+    certs::mkcert::Environment,
     routes::Disk,
     service::{
         ServiceError, Settings, Start, Supervisor,
@@ -63,6 +64,7 @@ impl Service {
                 sockets,
                 notifier: Notifier::silent(),
                 watchdog: Watchdog::new(None),
+                mkcert: Environment::default(),
                 log: "nowhere".to_owned(),
                 is_managed: false,
                 handover_wait: PATIENCE,

@@ -18,6 +18,7 @@ mod disk;
 mod https;
 mod issuing;
 mod local;
+mod local_names;
 mod mkcert;
 mod rig;
 mod scale;

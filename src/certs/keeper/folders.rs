@@ -4,13 +4,11 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use crate::{
-    certs::store::{Certificate, Found, Record, Store},
+    certs::store::{Found, Kept, Record, Store},
     domain::Domain,
-    tls::CertifiedKey,
 };
 
 /// Where a certificate comes from. The later wins.
@@ -30,14 +28,6 @@ pub(super) struct Folders {
     outer: PathBuf,
     /// The URL of the CA's directory.
     ca: Option<String>,
-}
-
-/// A certificate as it serves. Times are seconds since 1970.
-#[derive(Clone, Debug)]
-pub(super) struct Kept {
-    pub(super) key: Arc<CertifiedKey>,
-    pub(super) not_before: u64,
-    pub(super) not_after: u64,
 }
 
 /// What all folders together know of one name.
@@ -143,13 +133,6 @@ impl Finding {
     /// The one to serve. An ended one serves all the same, if there is no better (B171).
     pub(super) fn best(&self) -> Option<(Source, &Kept)> {
         self.kept.last_key_value().map(|(source, kept)| (*source, kept))
-    }
-}
-
-impl From<&Certificate> for Kept {
-    fn from(certificate: &Certificate) -> Self {
-        let Certificate { not_before, not_after, .. } = *certificate;
-        Self { key: Arc::clone(&certificate.key), not_before, not_after }
     }
 }
 

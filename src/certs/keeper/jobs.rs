@@ -7,13 +7,14 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use crate::{
     certs::{
         issuer::{Cause, Failure, Offer, RenewalWindow, Step},
+        mkcert::{Absent, Made, MkcertError},
         schedule::{self, OrderId, Outcome},
         store::Certificate,
     },
     domain::Domain,
 };
 
-use super::{account::Trouble, folders::Reading, opening::Opened, orders::End};
+use super::{account::Trouble, folders::Reading, local::LocalSigner, opening::Opened, orders::End};
 
 /// Something is over.
 #[derive(Debug)]
@@ -25,7 +26,8 @@ pub(super) enum Done {
     Window { domain: Domain, window: Result<Option<RenewalWindow>, Failure> },
     Read { domain: Domain, reading: Reading },
     Stored { certificate: Box<Certificate>, stored: Result<(), String> },
-    Local { domain: Domain, made: Result<Box<Certificate>, String> },
+    LocalLooked(Result<Box<dyn LocalSigner>, Absent>),
+    LocalMade { domain: Domain, made: Result<Made, MkcertError> },
     Opened(Result<Box<Opened>, Trouble>),
 }
 
@@ -39,7 +41,8 @@ pub(super) enum Job {
     Window(Domain),
     Read(Domain),
     Store(Box<Certificate>),
-    Local(Domain),
+    LookLocal,
+    MakeLocal(Domain),
     Open,
 }
 
@@ -139,7 +142,8 @@ impl Job {
             Self::Window(domain) => Done::Window { domain, window: Err(unknown(bug())) },
             Self::Read(domain) => Done::Read { domain, reading: Reading::failed("a bug of hotcore") },
             Self::Store(certificate) => Done::Stored { certificate, stored: Err(bug()) },
-            Self::Local(domain) => Done::Local { domain, made: Err(bug()) },
+            Self::LookLocal => Done::LocalLooked(Err(Absent::Failed(bug()))),
+            Self::MakeLocal(domain) => Done::LocalMade { domain, made: Err(MkcertError::Refused(bug())) },
             Self::Open => Done::Opened(Err(Trouble::Disk(bug()))),
         }
     }

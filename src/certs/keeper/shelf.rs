@@ -1,20 +1,26 @@
 //! Which certificate serves each name: puts into the keyring what was read or issued, the best of each name.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    certs::schedule::{Held, Origin},
+    certs::{
+        is_local,
+        schedule::{Held, Origin},
+        store::Kept,
+    },
     domain::Domain,
     limits,
     tls::Keyring,
 };
 
-use super::folders::{Finding, Kept, Reading, Source};
+use super::folders::{Finding, Reading, Source};
 
 /// What serves. The certificates themselves are in the keyring.
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
     names: HashMap<Domain, Serving>,
+    /// Local names that have had another certificate than one that was made here: plain HTTP never comes back (B164).
+    secure: HashSet<Domain>,
     /// What is wrong with files, for people; and with whole folders.
     damages: BTreeMap<Domain, Vec<String>>,
     unread: Vec<String>,
@@ -89,6 +95,7 @@ impl Shelf {
     /// Serves the best that was found for one name, if it is not what serves already. Returns whether there is one.
     pub(super) fn serve(&mut self, domain: &Domain, finding: &Finding, keyring: &mut Keyring) -> bool {
         if finding.had_one {
+            self.secure.extend(is_local(domain).then(|| domain.clone()));
             keyring.set_https_only(domain, true);
         }
         let Some((source, kept)) = finding.best() else { return false };
@@ -105,9 +112,15 @@ impl Shelf {
             tracing::error!(%domain, "{error}");
             return false;
         }
-        // As long as it serves; for all but local names that means for ever (B164).
-        keyring.set_https_only(domain, true);
-        self.names.insert(domain.clone(), Serving::new(source, kept));
+        if source != Source::Local && is_local(domain) {
+            self.secure.insert(domain.clone());
+        }
+        let serving = Serving::new(source, kept);
+        let is_known = self.names.insert(domain.clone(), serving) == Some(serving);
+        // For ever (B164), but for what was made here: where that has ended, it stays so when it is read again.
+        if source != Source::Local || !is_known {
+            keyring.set_https_only(domain, true);
+        }
         true
     }
 
@@ -116,6 +129,14 @@ impl Shelf {
         keyring.remove(domain);
         let was = self.names.remove(domain);
         if was.is_some_and(|serving| serving.source == Source::Local) {
+            self.end_local(domain, keyring);
+        }
+    }
+
+    /// The certificate that was made here for this local name is gone or has ended. Who could renew it may be gone as well, so
+    /// plain HTTP comes back.
+    pub(super) fn end_local(&self, domain: &Domain, keyring: &mut Keyring) {
+        if !self.secure.contains(domain) {
             keyring.set_https_only(domain, false);
         }
     }

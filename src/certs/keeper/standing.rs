@@ -16,7 +16,7 @@ pub(super) struct Facts<'a> {
     pub(super) serving: Option<&'a Serving>,
     /// What the schedule says, if it knows the name.
     pub(super) state: Option<schedule::State>,
-    /// Why its last order failed, or why its local certificate could not be made.
+    /// Why its last order failed.
     pub(super) reason: &'a str,
     /// What holds up all names.
     pub(super) problem: Option<&'a str>,
@@ -41,7 +41,7 @@ pub(super) fn ordered(facts: Facts<'_>) -> Standing {
     };
     let (state, next, reason) = match state {
         schedule::State::Own => return own(facts),
-        schedule::State::Local => return local(facts),
+        schedule::State::Local => return local(facts, None),
         schedule::State::Valid { renewal, .. } => (State::Valid, Some(renewal), String::new()),
         schedule::State::Ordering => (State::Ordering, None, String::new()),
         schedule::State::WaitingForAddress => {
@@ -119,15 +119,15 @@ pub(super) fn off(facts: Facts<'_>) -> Standing {
     }
 }
 
-/// Of a local name.
-pub(super) fn local(facts: Facts<'_>) -> Standing {
-    match facts.serving.map(|serving| serving.source) {
-        Some(Source::Own) => own(facts),
-        Some(_) => standing(facts, State::Local, None, facts.reason.to_owned()),
-        None if facts.reason.is_empty() => {
+/// Of a local name. `known`: what is said of it where such names get certificates, if it is one of those that do.
+pub(super) fn local(facts: Facts<'_>, known: Option<Standing>) -> Standing {
+    match (facts.serving.map(|serving| serving.source), known) {
+        (Some(Source::Own), _) => own(facts),
+        (_, Some(Standing { next, reason, .. })) => standing(facts, State::Local, next, reason),
+        (Some(_), None) => standing(facts, State::Local, None, String::new()),
+        (None, None) => {
             standing(facts, State::Local, None, "no CA signs a local name: served by plain HTTP".to_owned())
         }
-        None => standing(facts, State::Local, None, facts.reason.to_owned()),
     }
 }
 
@@ -213,7 +213,7 @@ mod tests {
         for (until, words) in [(days(15), ""), (days(14), "ends at"), (NOW, "ended at")] {
             let own = serving(Source::Own, until);
             let facts = Facts { serving: Some(&own), ..NOTHING };
-            for said in [ordered(facts), off(facts), local(facts), stopped(facts, true)] {
+            for said in [ordered(facts), off(facts), local(facts, None), stopped(facts, true)] {
                 assert_eq!((said.state, said.until), (State::Own, Some(until)));
                 assert!(said.reason.contains(words) && said.reason.is_empty() == words.is_empty(), "{}", said.reason);
             }
@@ -222,9 +222,17 @@ mod tests {
 
     #[test]
     fn a_local_name_says_why_it_has_no_certificate() {
-        assert!(local(NOTHING).reason.contains("plain HTTP"));
-        assert_eq!(local(Facts { reason: "run mkcert -install", ..NOTHING }).reason, "run mkcert -install");
-        let own = serving(Source::Local, NOW + 5);
-        assert_eq!(local(Facts { serving: Some(&own), ..NOTHING }).until, Some(NOW + 5));
+        assert!(local(NOTHING, None).reason.contains("plain HTTP"));
+        let known = |reason: &str| {
+            Some(Standing { state: State::Local, until: None, next: Some(NOW + 60), reason: reason.to_owned() })
+        };
+        let said = local(NOTHING, known("run mkcert -install"));
+        assert_eq!((said.next, said.reason.as_str()), (Some(NOW + 60), "run mkcert -install"));
+        let made = serving(Source::Local, NOW + 5);
+        let said = local(Facts { serving: Some(&made), ..NOTHING }, known(""));
+        assert_eq!((said.until, said.reason.as_str()), (Some(NOW + 5), ""));
+        let ended = serving(Source::Local, NOW);
+        let said = local(Facts { serving: Some(&ended), ..NOTHING }, known("no mkcert"));
+        assert_eq!(said.reason, "its certificate has ended; no mkcert");
     }
 }

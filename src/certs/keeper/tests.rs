@@ -2,6 +2,7 @@
 
 mod disk;
 mod listening;
+mod local;
 mod ordering;
 mod own;
 mod restarts;

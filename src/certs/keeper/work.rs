@@ -1,11 +1,12 @@
 //! The loop of the keeper: hears what happens, lets the office decide, serves what comes of it, and tells people.
 
+mod local;
 mod news;
 mod show;
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     future::poll_fn,
     mem,
     rc::Rc,
@@ -78,11 +79,7 @@ pub(super) struct Work<I> {
     store_again: Instant,
     /// Names with a rule whose certificate is not ordered: local ones, or all; as many as are shown.
     unordered: HashSet<Domain>,
-    /// What was said about local names that have no certificate.
-    local_reasons: HashMap<Domain, String>,
-    local_queue: VecDeque<Domain>,
-    local_again: Instant,
-    is_making_local: bool,
+    local: local::Local,
     own_warnings: Warnings,
     renewal_warnings: Warnings,
     warned: Option<Instant>,
@@ -137,10 +134,7 @@ impl<I: Issuer + 'static> Work<I> {
             unstored: HashMap::new(),
             store_again: now,
             unordered: HashSet::new(),
-            local_reasons: HashMap::new(),
-            local_queue: VecDeque::new(),
-            local_again: now,
-            is_making_local: false,
+            local: local::Local::default(),
             own_warnings: Warnings::default(),
             renewal_warnings: Warnings::default(),
             warned: None,
@@ -176,6 +170,7 @@ impl<I: Issuer + 'static> Work<I> {
         }
         self.folder_problems = problems;
         self.shelf.replace(&reading, &mut self.keyring.borrow_mut());
+        self.list_local();
         self.list_unordered();
         self.open();
     }
@@ -261,7 +256,7 @@ impl<I: Issuer + 'static> Work<I> {
             self.open();
         }
         self.store_again();
-        self.make_local();
+        self.turn_local();
         self.show_orders();
         self.warn();
         self.show();
@@ -271,7 +266,7 @@ impl<I: Issuer + 'static> Work<I> {
     fn show_orders(&self) {
         let Some(office) = &self.office else { return };
         let mut keyring = self.keyring.borrow_mut();
-        for domain in &self.changed {
+        for domain in self.changed.iter().filter(|domain| !is_local(domain)) {
             match office.schedule().is_ordering(domain) {
                 true => keyring.begin_order(domain),
                 false => keyring.end_order(domain),
@@ -319,7 +314,8 @@ impl<I: Issuer + 'static> Work<I> {
         let shown = self.shown.map(|(shown, took)| shown + pause.max(limits::BOARD_PAUSE * took));
         let closed = self.closed.as_ref().filter(|_| !self.is_opening).map(|(_, again)| *again);
         let unstored = (!self.unstored.is_empty()).then_some(self.store_again);
-        let local = (!self.local_queue.is_empty() && !self.is_making_local).then_some(self.local_again);
+        let local = self.settings.local.as_ref().and_then(|_| self.local.names.wait(self.clock.now()));
+        let local = local.map(|seconds| now + Duration::from_secs(seconds));
         let times = [shown, closed, unstored, local].into_iter().flatten().min();
         // A moment, whatever was forgotten: the loop never spins.
         times.map_or(limits::SCHEDULE_WAIT_MAX, |time| time.saturating_duration_since(now)).max(limits::ASKED_PAUSE)
@@ -333,6 +329,7 @@ impl<I: Issuer + 'static> Work<I> {
         let running = self.jobs.orders();
         self.jobs.shutdown().await;
         let desk = self.office.as_ref().map(|office| office.orders().desk.clone());
+        self.end_local();
         if let Some(mut office) = self.office.take() {
             for (domain, _) in &running {
                 self.keyring.borrow_mut().end_order(domain);

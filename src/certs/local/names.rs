@@ -10,19 +10,19 @@ use super::super::{
     mkcert::{Absent, Made, Mkcert, MkcertError},
     record::one_line,
     schedule::Now,
-    store::Certificate,
+    store::Kept,
 };
 use crate::{domain::Domain, limits};
 
 /// Who signs: mkcert, or a test's stand-in.
 pub trait Authority {
     /// Whether this is one of its certificates.
-    fn has_made(&self, certificate: &Certificate) -> bool;
+    fn has_made(&self, certificate: &Kept) -> bool;
 }
 
 impl Authority for Mkcert {
-    fn has_made(&self, certificate: &Certificate) -> bool {
-        Self::has_made(self, certificate)
+    fn has_made(&self, certificate: &Kept) -> bool {
+        self.has_signed(&certificate.key, certificate.not_before)
     }
 }
 
@@ -51,7 +51,7 @@ pub struct LocalNames<A = Mkcert> {
 
 #[derive(Debug, Default)]
 struct Name {
-    held: Option<Certificate>,
+    held: Option<Kept>,
     /// Whether the CA of the last look has signed it.
     is_of_our_authority: bool,
     /// In a row.
@@ -73,7 +73,7 @@ impl<A> Default for LocalNames<A> {
 
 impl<A: Authority> LocalNames<A> {
     /// There is a rule for this local name, and this certificate on disk. Again: nothing changes.
-    pub fn mapped(&mut self, domain: &Domain, held: Option<Certificate>) {
+    pub fn mapped(&mut self, domain: &Domain, held: Option<Kept>) {
         let found = &self.found;
         self.names.entry(domain.clone()).or_insert_with(|| {
             let mut name = Name { held, ..Name::default() };
@@ -142,7 +142,7 @@ impl<A: Authority> LocalNames<A> {
             Ok(made) => {
                 let untrusted_by = made.untrusted_by;
                 *name = Name {
-                    held: Some(made.certificate),
+                    held: Some(Kept::from(&made.certificate)),
                     is_of_our_authority: true,
                     untrusted_by,
                     // Should it be due at once, by a clock that is wrong, it is not made in a circle.
@@ -173,9 +173,14 @@ impl<A: Authority> LocalNames<A> {
         Some(first.flatten().map_or(look, |first| first.min(look)))
     }
 
-    /// Which names there are.
-    pub fn domains(&self) -> impl Iterator<Item = &Domain> {
-        self.names.keys()
+    /// How many names there are.
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether this name is one of them.
+    pub fn knows(&self, domain: &Domain) -> bool {
+        self.names.contains_key(domain)
     }
 
     /// What a person is told about this name; `None`: it is not mapped.

@@ -2,7 +2,10 @@
 
 use std::{error, fmt, io};
 
-use super::{super::store::CertificateError, Absent};
+use super::{
+    super::store::{CertificateError, SaveError},
+    Absent,
+};
 use crate::limits;
 
 /// Nothing was made, and nothing is left behind.
@@ -20,6 +23,8 @@ pub enum MkcertError {
     Refused(String),
     /// What it made is none.
     Certificate(CertificateError),
+    /// What it made was not kept.
+    Save(SaveError),
     /// It could not be started, or its files not be read.
     Io(io::Error),
 }
@@ -41,6 +46,7 @@ impl fmt::Display for MkcertError {
             Self::Refused(words) if words.is_empty() => f.write_str("mkcert failed and does not say why"),
             Self::Refused(words) => write!(f, "mkcert failed: {words}"),
             Self::Certificate(cause) => write!(f, "what mkcert made cannot be used: {cause}"),
+            Self::Save(cause) => cause.fmt(f),
             Self::Io(cause) => write!(f, "mkcert cannot be used: {cause}"),
         }
     }
@@ -51,6 +57,7 @@ impl error::Error for MkcertError {
         match self {
             Self::Absent(cause) => Some(cause),
             Self::Certificate(cause) => Some(cause),
+            Self::Save(cause) => Some(cause),
             Self::Io(cause) => Some(cause),
             _ => None,
         }

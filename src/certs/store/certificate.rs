@@ -30,6 +30,24 @@ pub struct Certificate {
     pub(super) pem: Arc<[u8]>,
 }
 
+/// A certificate as it serves, without its file. Times are seconds since 1970.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// For the handshake.
+    pub key: Arc<CertifiedKey>,
+    /// Valid from.
+    pub not_before: u64,
+    /// Valid until.
+    pub not_after: u64,
+}
+
+impl From<&Certificate> for Kept {
+    fn from(certificate: &Certificate) -> Self {
+        let Certificate { not_before, not_after, .. } = *certificate;
+        Self { key: Arc::clone(&certificate.key), not_before, not_after }
+    }
+}
+
 impl Certificate {
     /// Reads key and chain, in any order: one key, at least one certificate, the first of which has that key and covers
     /// `domain` (B172). Its dates are read and not judged.

@@ -52,6 +52,8 @@ pub struct Start {
     pub notifier: Notifier,
     /// Whether and when a watchdog is fed.
     pub watchdog: Watchdog,
+    /// Where mkcert and its CA are looked for, as the user that the process has become.
+    pub mkcert: certs::mkcert::Environment,
     /// Where the log goes, for `status`.
     pub log: String,
     /// A service manager runs it: nobody else may take over.
@@ -64,7 +66,8 @@ impl Supervisor {
     /// Loads the rules, starts workers and control loop, and lets them accept and read. Where another process hands over, it
     /// waits for it, on this thread. Needs the reactor of a runtime.
     pub fn start(start: Start) -> Result<Self, ServiceError> {
-        let Start { settings, disk, claim, sockets, notifier, watchdog, log, is_managed, handover_wait } = start;
+        let Start { settings, disk, claim, sockets, notifier, watchdog, mkcert, log, is_managed, handover_wait } =
+            start;
         let folder = settings.state.clone();
         let count = worker_count(settings.workers);
         let ticket_keys = TicketKeys::new(disk.clone()).map_err(no_tls)?;
@@ -72,7 +75,7 @@ impl Supervisor {
         let warm_up = |table: Table| -> Result<_, ServiceError> {
             let keyring = Keyring::new();
             let certificates = keyring.certificates();
-            let keeper = Keeper::load(keeper_settings(&settings, &sockets), table.clone(), keyring);
+            let keeper = Keeper::load(keeper_settings(&settings, &sockets, mkcert.clone()), table.clone(), keyring);
             Ok((start_workers(&settings, &sockets, count, table, certificates, &ticket_keys)?, keeper))
         };
         let (lock, journal, mut writer, recovery, (workers, keeper), before) = match claim {
@@ -193,13 +196,18 @@ fn start_workers(
     Workers::start(config, Listeners { http, https }).map_err(failed)
 }
 
-fn keeper_settings(settings: &Settings, sockets: &Sockets) -> certs::keeper::Settings {
+fn keeper_settings(
+    settings: &Settings,
+    sockets: &Sockets,
+    mkcert: certs::mkcert::Environment,
+) -> certs::keeper::Settings {
     let authority = settings.authority.as_ref().filter(|_| !settings.local);
     let folder = settings.state.join("certificates");
     let first = |kind| sockets.addresses(kind).first().copied();
     certs::keeper::Settings {
         http: first(Kind::Http),
         https: first(Kind::Https),
+        local: Some(Arc::new(mkcert)),
         ..certs::keeper::Settings::new(folder, authority.map(Authority::for_issuer), now)
     }
 }

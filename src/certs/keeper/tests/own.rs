@@ -1,10 +1,9 @@
-//! Certificates that people give, and those of local names.
+//! Certificates that people give.
 
 use tracing::Level;
 
 use super::{listening::Lines, *};
 use crate::certs::{
-    keeper::folders::Source,
     schedule::Origin,
     store::{Certificate, Store},
 };
@@ -149,54 +148,5 @@ fn one_that_ends_is_warned_about_from_two_weeks_before_on() {
         }
         assert!(rig.is_said("a.example", "ended at") && rig.is_served("a.example"));
         rig.stop().await;
-    });
-}
-
-/// Makes certificates, or says why not.
-#[derive(Debug, Default)]
-struct Maker {
-    is_ready: std::sync::atomic::AtomicBool,
-    made: AtomicU64,
-}
-
-impl LocalIssuer for Maker {
-    fn issue(&self, domain: &Domain) -> Result<Vec<u8>, String> {
-        if !self.is_ready.load(Ordering::Relaxed) {
-            return Err("run `mkcert -install` as yourself".to_owned());
-        }
-        self.made.fetch_add(1, Ordering::Relaxed);
-        let made = rcgen::generate_simple_self_signed([domain.to_string()]).unwrap();
-        Ok(format!("{}{}", made.key_pair.serialize_pem(), made.cert.pem()).into_bytes())
-    }
-}
-
-#[test]
-fn b225_a_local_name_is_served_by_whoever_makes_its_certificate_or_the_reason_is_said() {
-    run(async {
-        let (mut rig, maker) = (Rig::new(), Arc::new(Maker::default()));
-        rig.settings.local = Some(maker.clone());
-        rig.load();
-        rig.add("a.test");
-        rig.start();
-        rig.until("said", |rig| rig.is_said("a.test", "mkcert -install")).await;
-        assert!(!rig.certificates.is_https_only(&domain("a.test")));
-        maker.is_ready.store(true, Ordering::Relaxed);
-        assert!(rig.board.wish(&domain("a.test")));
-        rig.until("served", |rig| rig.is_served("a.test")).await;
-        assert!(rig.certificates.is_https_only(&domain("a.test")));
-        rig.add("b.test");
-        rig.until("served", |rig| rig.is_served("b.test")).await;
-        rig.stop().await;
-        rig.load();
-        assert!(rig.is_served("a.test") && rig.standing("a.test").is_none());
-        rig.start();
-        rig.until("shown", |rig| rig.state("a.test") == Some(State::Local)).await;
-        rig.pass(600).await;
-        assert_eq!(maker.made.load(Ordering::Relaxed), 2);
-        rig.stop().await;
-        assert_eq!(rig.script.state.borrow().seen, []);
-        assert!(
-            Folders::new(rig.settings.folder.clone(), None).path(Source::Local).unwrap().join("a.test.pem").exists()
-        );
     });
 }

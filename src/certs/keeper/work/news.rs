@@ -1,9 +1,6 @@
 //! What happens, and what it means for who serves and who orders.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::task::{Context, Poll, Waker};
 
 use tokio::{task::spawn_blocking, time::Instant};
 
@@ -14,11 +11,11 @@ use crate::{
         issuer::Issuer,
         keeper::{
             clock::shown,
-            folders::{Kept, Reading, Source},
+            folders::{Reading, Source},
             orders::End,
         },
-        schedule::{Event, OrderId, Origin, Outcome},
-        store::{Certificate, Store},
+        schedule::{Event, OrderId, Outcome},
+        store::{Certificate, Kept},
     },
     domain::Domain,
     limits,
@@ -48,8 +45,11 @@ impl<I: Issuer + 'static> Work<I> {
 
     /// A handshake or a request wants this name, which has no certificate.
     pub(super) fn asked(&mut self, domain: Domain) {
-        if is_local(&domain) || self.table.find(&domain).is_none() {
+        if self.table.find(&domain).is_none() {
             return;
+        }
+        if is_local(&domain) {
+            return self.local_asked(&domain);
         }
         if let Some(office) = &mut self.office
             && office.wanted(&domain)
@@ -71,7 +71,7 @@ impl<I: Issuer + 'static> Work<I> {
             _ if is_mapped => self.list(&domain),
             _ => {
                 self.unordered.remove(&domain);
-                self.local_reasons.remove(&domain);
+                self.local.names.unmapped(&domain);
             }
         }
         self.changed.insert(domain);
@@ -89,17 +89,12 @@ impl<I: Issuer + 'static> Work<I> {
         self.shown = None;
     }
 
-    /// Whether its certificate comes from this machine alone: a local name, or any where no CA is asked but somebody makes them.
-    pub(super) fn is_made_here(&self, domain: &Domain) -> bool {
-        is_local(domain) || self.settings.ca.is_none() && self.settings.local.is_some()
-    }
-
-    fn list(&mut self, domain: &Domain) {
+    pub(super) fn list(&mut self, domain: &Domain) {
         if self.unordered.len() < limits::UNORDERED_NAMES_SHOWN_MAX {
             self.unordered.insert(domain.clone());
         }
-        if self.is_made_here(domain) && self.shelf.get(domain).is_none() {
-            self.want_local(domain);
+        if is_local(domain) {
+            self.local_mapped(domain, limits::LOCAL_NAMES_MAX);
         }
     }
 
@@ -153,7 +148,8 @@ impl<I: Issuer + 'static> Work<I> {
             }
             Done::Opened(opened) => self.opened(opened),
             Done::Stored { certificate, stored } => self.stored(*certificate, stored),
-            Done::Local { domain, made } => self.local_made(domain, made),
+            Done::LocalLooked(looked) => self.local_looked(looked),
+            Done::LocalMade { domain, made } => self.local_made(domain, made),
             Done::LookedUp { domain, addresses } => {
                 if let Some(office) = &mut self.office {
                     office.looked_up(&domain, addresses);
@@ -272,11 +268,8 @@ impl<I: Issuer + 'static> Work<I> {
         if let Some((_, again)) = &mut self.closed {
             *again = Instant::now();
         }
-        if self.is_made_here(&domain) {
-            self.local_again = Instant::now();
-            if is_mapped {
-                self.list(&domain);
-            }
+        if is_local(&domain) {
+            self.local_read(&domain);
         } else if let Some(office) = &mut self.office {
             office.held(&domain, &self.shelf);
             if is_mapped && office.wanted(&domain) {
@@ -320,69 +313,5 @@ impl<I: Issuer + 'static> Work<I> {
             }
         }
         self.changed.insert(domain.clone());
-    }
-
-    pub(super) fn want_local(&mut self, domain: &Domain) {
-        let has_room = self.local_queue.len() < limits::UNORDERED_NAMES_SHOWN_MAX;
-        if self.settings.local.is_some() && has_room && !self.local_queue.contains(domain) {
-            self.local_queue.push_back(domain.clone());
-        }
-    }
-
-    /// Local names get their certificates one at a time (B224).
-    pub(super) fn make_local(&mut self) {
-        let Some(local) = self.settings.local.clone().filter(|_| !self.is_making_local) else { return };
-        if Instant::now() < self.local_again {
-            return;
-        }
-        while let Some(domain) = self.local_queue.pop_front() {
-            if self.table.find(&domain).is_none() {
-                continue;
-            }
-            self.is_making_local = true;
-            let path = self.folders.path(Source::Local);
-            self.jobs.begin(Job::Local(domain.clone()), async move {
-                let asked = domain.clone();
-                let making = spawn_blocking(move || {
-                    let pem = Arc::clone(&local).issue(&asked)?;
-                    let certificate = Certificate::parse(&asked, Origin::Issued, &pem);
-                    let certificate = certificate.map_err(|error| format!("its local certificate: {error}"))?;
-                    let path = path.ok_or("there is no folder for it")?;
-                    let saved = Store::open(&path).map_err(|error| error.to_string());
-                    let saved = saved.and_then(|mut store| store.save(&certificate).map_err(|error| error.to_string()));
-                    saved.map(|()| Box::new(certificate))
-                });
-                let made = making.await.unwrap_or_else(|error| Err(error.to_string()));
-                Done::Local { domain, made }
-            });
-            return;
-        }
-    }
-
-    fn local_made(&mut self, domain: Domain, made: Result<Box<Certificate>, String>) {
-        self.is_making_local = false;
-        match made {
-            Ok(certificate) => {
-                if self.is_opening {
-                    self.read_meanwhile.insert(domain.clone());
-                }
-                self.local_reasons.remove(&domain);
-                let is_own = self.shelf.get(&domain).is_some_and(|serving| serving.source == Source::Own);
-                if !is_own {
-                    self.shelf.put(&domain, Source::Local, &Kept::from(&*certificate), &mut self.keyring.borrow_mut());
-                }
-            }
-            Err(why) => {
-                let why = crate::certs::record::one_line(&why);
-                if self.local_reasons.get(&domain) != Some(&why) {
-                    tracing::warn!(%domain, "no certificate for this local name: {why}");
-                }
-                self.local_reasons.insert(domain.clone(), why);
-                // What is missing is missing for all.
-                self.local_queue.push_back(domain.clone());
-                self.local_again = Instant::now() + limits::LOCAL_AGAIN;
-            }
-        }
-        self.changed.insert(domain);
     }
 }

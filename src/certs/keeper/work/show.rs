@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Work;
 use crate::{
     certs::{
+        is_local,
         issuer::Issuer,
         keeper::{
             account::Trouble,
@@ -76,14 +77,16 @@ impl<I: Issuer + 'static> Work<I> {
         let facts = Facts {
             serving,
             state: None,
-            reason: self.local_reasons.get(domain).map_or("", String::as_str),
+            reason: "",
             problem: problems.first().map(String::as_str),
             pause: 0,
             now: self.clock.wall(),
         };
         let is_listed = serving.is_some() || self.unordered.contains(domain);
         match (&self.office, &self.closed) {
-            _ if self.is_made_here(domain) => is_listed.then(|| standing::local(facts)),
+            _ if is_local(domain) => {
+                is_listed.then(|| standing::local(facts, self.local.names.standing(domain, self.clock.now())))
+            }
             _ if self.settings.ca.is_none() => is_listed.then(|| standing::off(facts)),
             (Some(office), _) => {
                 let reason = office.schedule().reason(domain);
@@ -116,7 +119,6 @@ impl<I: Issuer + 'static> Work<I> {
         }
         self.warned = Some(Instant::now());
         let now = self.clock.wall();
-        let mut local = Vec::new();
         for (domain, serving) in self.shelf.iter() {
             let life = serving.not_after.saturating_sub(serving.not_before);
             let left = serving.not_after.saturating_sub(now);
@@ -126,7 +128,7 @@ impl<I: Issuer + 'static> Work<I> {
                     Some(_) => {}
                     None => self.own_warnings.forget(domain),
                 },
-                Source::Local if left < life / 3 => local.push(domain.clone()),
+                Source::Local if left == 0 => self.shelf.end_local(domain, &mut self.keyring.borrow_mut()),
                 Source::Local => {}
                 // Half of the time that there is for a renewal is gone.
                 Source::Ca if left < life / 6 => {
@@ -143,9 +145,6 @@ impl<I: Issuer + 'static> Work<I> {
                 }
                 Source::Ca => {}
             }
-        }
-        for domain in local {
-            self.want_local(&domain);
         }
     }
 }

@@ -3,7 +3,7 @@
 use rcgen::{CertificateParams, KeyPair};
 
 use super::*;
-use crate::certs::schedule::Origin;
+use crate::certs::{schedule::Origin, store::Certificate};
 
 const START: Now = Now { wall: 1_800_000_000, steady: 5_000 };
 const DAY: u64 = 24 * 3600;
@@ -14,7 +14,7 @@ const LIFE: u64 = 825 * DAY;
 struct Stand(u64);
 
 impl Authority for Stand {
-    fn has_made(&self, certificate: &Certificate) -> bool {
+    fn has_made(&self, certificate: &Kept) -> bool {
         certificate.not_before % 10 == self.0
     }
 }
@@ -89,14 +89,14 @@ fn b224_names_get_their_certificates_one_at_a_time() {
     assert_eq!(next(&mut local, START).as_deref(), Some("b.test"));
     local.made(&domain("b.test"), made("b.test", 0, START), START);
     assert_eq!((next(&mut local, START), local.wait(START)), (None, Some(3600)), "but for a look now and then");
-    assert_eq!(local.domains().count(), 2);
+    assert_eq!(local.count(), 2);
 }
 
 #[test]
 fn a_certificate_that_is_there_is_kept_until_a_third_of_its_life_is_left() {
     let mut local = LocalNames::default();
     let held = certificate("a.test", 0, START);
-    local.mapped(&domain("a.test"), Some(held.clone()));
+    local.mapped(&domain("a.test"), Some((&held).into()));
     local.mapped(&domain("a.test"), None);
     assert_eq!(next(&mut local, START).as_deref(), Some("look"));
     local.looked(Ok(Stand(0)), START);
@@ -112,13 +112,13 @@ fn a_certificate_that_is_there_is_kept_until_a_third_of_its_life_is_left() {
 #[test]
 fn another_authority_makes_new_certificates() {
     let mut local = LocalNames::default();
-    local.mapped(&domain("a.test"), Some(certificate("a.test", 1, START)));
+    local.mapped(&domain("a.test"), Some((&certificate("a.test", 1, START)).into()));
     local.next(START);
     local.looked(Ok(Stand(2)), START);
     assert_eq!(reason(&local, "a.test", START), "no new certificate: mkcert has another CA than before");
     // A name without any comes first.
     local.mapped(&domain("b.test"), None);
-    local.mapped(&domain("c.test"), Some(certificate("c.test", 2, START)));
+    local.mapped(&domain("c.test"), Some((&certificate("c.test", 2, START)).into()));
     for name in ["b.test", "a.test"] {
         assert_eq!(next(&mut local, START).as_deref(), Some(name));
         local.made(&domain(name), made(name, 2, START), START);
@@ -217,6 +217,6 @@ fn a_name_that_was_removed_while_its_certificate_was_made_is_forgotten() {
     local.unmapped(&domain("a.test"));
     local.made(&domain("a.test"), made("a.test", 0, START), START);
     assert!(local.standing(&domain("a.test"), START).is_none());
-    local.mapped(&domain("a.test"), Some(certificate("a.test", 0, START)));
+    local.mapped(&domain("a.test"), Some((&certificate("a.test", 0, START)).into()));
     assert_eq!(next(&mut local, START), None, "and is known again with what was kept");
 }
