@@ -14,7 +14,6 @@ mod clear_text;
 mod connection;
 mod exchange;
 mod guard;
-mod http2;
 mod lingering;
 mod patience;
 mod plain_door;
@@ -29,6 +28,7 @@ mod upstream;
 pub mod chunks;
 pub mod forward;
 pub mod head;
+pub mod http2;
 pub mod pages;
 pub mod refusal;
 
