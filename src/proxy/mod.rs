@@ -14,7 +14,6 @@ mod clear_text;
 mod connection;
 mod exchange;
 mod guard;
-mod http2;
 mod lingering;
 mod patience;
 mod plain_door;
@@ -29,6 +28,7 @@ mod upstream;
 pub mod chunks;
 pub mod forward;
 pub mod head;
+pub mod http2;
 pub mod pages;
 pub mod refusal;
 
@@ -112,6 +112,10 @@ pub struct ProxyConfig {
 pub struct ProxyTotals {
     /// Client connections, tunnels included.
     pub connections: AtomicUsize,
+    /// Connections to backends, idle ones included.
+    backends: AtomicUsize,
+    /// Those of clients and to backends together, at most (B154).
+    sockets_max: usize,
     /// Tunnels.
     pub tunnels: AtomicUsize,
     /// Requests answered.
@@ -131,8 +135,15 @@ pub struct ProxyTotals {
 impl ProxyTotals {
     /// Counters at zero, and a new signature of this process.
     pub fn new() -> Self {
+        Self::with_sockets(usize::MAX)
+    }
+
+    /// The same, with so many sockets at most for clients and backends together (B154). Clients are counted by who accepts them.
+    pub fn with_sockets(sockets_max: usize) -> Self {
         Self {
             connections: AtomicUsize::new(0),
+            backends: AtomicUsize::new(0),
+            sockets_max,
             tunnels: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
@@ -200,7 +211,7 @@ impl Proxy {
             access_log: config.access_log,
             patience: config.patience,
             via: config.totals.via.clone(),
-            upstreams: Rc::new(Upstreams::default()),
+            upstreams: Rc::new(Upstreams::new(config.totals.clone())),
             holds: Rc::new(Holds::new(config.totals.held.clone())),
             totals: config.totals,
             connections: RefCell::default(),

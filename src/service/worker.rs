@@ -129,10 +129,11 @@ impl Workers {
         let (phase, phases) = watch::channel(Phase::Waiting);
         let (ended, ends) = mpsc::unbounded_channel();
         let seats: Arc<[Seat]> = (0..count).map(|_| Seat::default()).collect();
-        let totals = Arc::new(ProxyTotals::default());
         let (inboxes, mut mail): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let inboxes: Arc<[Inbox]> = inboxes.into();
         let connections_max = config.connections_max.unwrap_or_else(connections_max);
+        // Two for each connection on average, whatever it speaks.
+        let totals = Arc::new(ProxyTotals::with_sockets(connections_max.saturating_mul(2)));
         let https_port = https_port(&listeners.https);
         for index in (0..count).rev() {
             let mut own = Vec::with_capacity(listeners.http.len() + listeners.https.len());

@@ -98,6 +98,7 @@ impl Certificates {
     /// once where there is neither; then whoever issues certificates hears that the name was asked for.
     pub async fn wait(&self, domain: &Domain) -> Option<Arc<CertifiedKey>> {
         let mut is_told = false;
+        let mut ended: Option<watch::Receiver<()>> = None;
         loop {
             let (certificate, order) =
                 self.look(domain, |entry| Some((entry.certificate.clone(), entry.order.clone()))).unwrap_or_default();
@@ -107,8 +108,12 @@ impl Certificates {
             if !std::mem::replace(&mut is_told, true) {
                 self.ask(domain);
             }
-            // Changed or closed: in either case it is time to look again, and an order that has ended is no longer there.
-            let _ = order?.changed().await;
+            // Changed or closed: in either case it is time to look again, and an order that has ended is no longer there. If it is,
+            // whoever was to end it is gone.
+            let mut order = order.filter(|order| !ended.as_ref().is_some_and(|ended| ended.same_channel(order)))?;
+            if order.changed().await.is_err() {
+                ended = Some(order);
+            }
         }
     }
 

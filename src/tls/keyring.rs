@@ -246,6 +246,17 @@ mod tests {
         assert!(waited.is_err(), "the limit is the caller's");
     }
 
+    /// Its thread has ended, say, while handshakes go on: nobody will ever end the order.
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_keyring_that_is_gone() {
+        let mut keyring = Keyring::new();
+        let certificates = keyring.certificates();
+        keyring.begin_order(&domain("a.test"));
+        drop(keyring);
+        let waited = tokio::time::timeout(Duration::from_secs(3600), certificates.wait(&domain("a.test"))).await;
+        assert!(waited.expect("at once").is_none());
+    }
+
     #[tokio::test]
     async fn many_questions_at_once_are_bounded() {
         let mut keyring = Keyring::new();

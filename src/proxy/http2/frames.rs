@@ -10,7 +10,7 @@ const HEAD_BYTES: usize = 9;
 
 /// The place in the bytes of one direction.
 #[derive(Debug, Clone)]
-pub(super) struct Frames {
+pub struct Frames {
     head: [u8; HEAD_BYTES],
     /// Bytes of the head that have been seen.
     known: usize,
@@ -20,21 +20,31 @@ pub(super) struct Frames {
 
 /// A frame whose head has been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) length: u32,
-    pub(super) kind: Kind,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
+pub struct Frame {
+    /// Bytes of its payload.
+    pub length: u32,
+    /// What it is for.
+    pub kind: Kind,
+    /// What they mean depends on the kind.
+    pub flags: u8,
+    /// The stream that it is about; 0: the connection.
+    pub stream: u32,
 }
 
 /// What a frame is for (RFC 9113, 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// DATA.
     Data,
+    /// HEADERS.
     Headers,
+    /// RST_STREAM.
     ResetStream,
+    /// SETTINGS.
     Settings,
+    /// GOAWAY.
     GoAway,
+    /// CONTINUATION.
     Continuation,
     /// PRIORITY, PING, WINDOW_UPDATE, and what is not known: nothing of a message.
     Other,
@@ -42,39 +52,39 @@ pub(super) enum Kind {
 
 impl Frame {
     /// Nothing follows on its stream; it means so on DATA and HEADERS.
-    pub(super) fn ends_stream(&self) -> bool {
+    pub fn ends_stream(&self) -> bool {
         self.flags & 1 != 0
     }
 
     /// It says that ours has arrived; it means so on SETTINGS and PING.
-    pub(super) fn is_acknowledgement(&self) -> bool {
+    pub fn is_acknowledgement(&self) -> bool {
         self.flags & 1 != 0
     }
 }
 
 impl Frames {
     /// What a client sends: the preface comes first.
-    pub(super) fn of_client() -> Self {
+    pub fn of_client() -> Self {
         Self { left: PREFACE_BYTES, ..Self::of_server() }
     }
 
     /// What a server sends.
-    pub(super) fn of_server() -> Self {
+    pub fn of_server() -> Self {
         Self { head: [0; HEAD_BYTES], known: 0, left: 0 }
     }
 
     /// Whether the next byte is the first of a frame.
-    pub(super) fn is_between(&self) -> bool {
+    pub fn is_between(&self) -> bool {
         self.known == 0 && self.left == 0
     }
 
     /// So many bytes may follow before the place between two frames is reached or more is known.
-    pub(super) fn ahead(&self) -> usize {
+    pub fn ahead(&self) -> usize {
         if self.left > 0 { self.left } else { HEAD_BYTES - self.known }
     }
 
     /// Reads on; `seen` is told of each frame when its head is complete.
-    pub(super) fn follow(&mut self, bytes: &[u8], mut seen: impl FnMut(Frame)) {
+    pub fn follow(&mut self, bytes: &[u8], mut seen: impl FnMut(Frame)) {
         let mut rest = bytes;
         loop {
             let skip = self.left.min(rest.len());

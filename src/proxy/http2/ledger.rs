@@ -67,7 +67,13 @@ impl Ledger {
 
     /// A frame to the client: it may answer, by opening its windows and by measuring with pings.
     pub(super) fn went(&mut self, frame: Frame) {
-        if matches!(frame.kind, Kind::Data | Kind::Headers | Kind::Settings) {
+        // What acknowledges SETTINGS is our answer to a frame that brings nothing, and earns nothing (CVE-2019-9515).
+        let is_work = match frame.kind {
+            Kind::Data | Kind::Headers => true,
+            Kind::Settings => !frame.is_acknowledgement(),
+            _ => false,
+        };
+        if is_work {
             self.earn(HTTP2_IDLE_FRAMES_PER_FRAME + frame.length / HTTP2_BYTES_PER_IDLE_FRAME);
         }
     }
@@ -122,6 +128,19 @@ mod tests {
                 ledger.came(frame(Kind::Other, 1, 4, 0)).unwrap();
             }
         }
+    }
+
+    /// B123: CVE-2019-9515.
+    #[test]
+    fn what_we_must_acknowledge_earns_nothing() {
+        let mut ledger = Ledger::new();
+        for _ in 0..HTTP2_IDLE_FRAMES_MAX {
+            ledger.came(frame(Kind::Settings, 0, 6, 0)).unwrap();
+            ledger.went(frame(Kind::Settings, 0, 0, 1));
+        }
+        assert_eq!(ledger.came(frame(Kind::Settings, 0, 6, 0)), Err(Flood::IdleFrames));
+        ledger.went(frame(Kind::Settings, 0, 6, 0));
+        ledger.came(frame(Kind::Settings, 0, 6, 0)).unwrap();
     }
 
     #[test]

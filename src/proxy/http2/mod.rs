@@ -6,8 +6,9 @@
 //!
 //! Never here: a header rule, a page's words, a timer.
 
+pub mod frames;
+
 mod download;
-mod frames;
 mod guard;
 mod head;
 mod ledger;

@@ -195,13 +195,17 @@ impl Streams {
         if !self.ready.get() {
             return if past(idle_since, patience.http2_preface) { Due::Kill } else { Due::Nothing };
         }
-        if let Some(since) = self.ending.get() {
-            let is_over = past(since.max(idle_since), patience.http2_goaway);
-            return if open.is_empty() && is_over { Due::Kill } else { Due::Nothing };
-        }
-        if open.is_empty() && past(idle_since, patience.http2_keep_alive) {
-            self.end(now);
-            return Due::Wake;
+        match self.ending.get() {
+            // What still has a stream is looked after as before: its client may vanish now as well.
+            Some(since) if open.is_empty() => {
+                let is_over = past(since.max(idle_since), patience.http2_goaway);
+                return if is_over { Due::Kill } else { Due::Nothing };
+            }
+            None if open.is_empty() && past(idle_since, patience.http2_keep_alive) => {
+                self.end(now);
+                return Due::Wake;
+            }
+            _ => {}
         }
         // Behind much of an answer a ping arrives late: a slow client gets the time of one that does not read (B137).
         let is_behind = self.unanswered.get() > HTTP2_PIECE_BYTES;

@@ -5,13 +5,16 @@
 
 mod dial;
 mod hold;
+mod room;
 mod stream;
 
 use std::{
     cell::RefCell,
     collections::HashMap,
     future::poll_fn,
+    io,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,19 +24,20 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use nix::errno::Errno;
 use tokio::{
     net::TcpStream,
     sync::oneshot,
-    task::{AbortHandle, spawn_local},
+    task::{AbortHandle, spawn_local, yield_now},
 };
 
-use self::stream::Observed;
 pub(crate) use self::{
     dial::{DialError, Family},
     hold::{Held, Holds},
     stream::{Switched, UpstreamStream},
 };
-use super::body::Upload;
+use self::{room::Room, stream::Observed};
+use super::{ProxyTotals, body::Upload};
 use crate::{
     limits::{RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX, UPSTREAM_IDLE, UPSTREAM_IDLE_MAX},
     routes::Port,
@@ -46,6 +50,7 @@ pub(crate) struct Upstreams {
     idle: RefCell<HashMap<(Port, Family), Vec<Idle>>>,
     /// The address family that answered last, where it is not the first choice (B15).
     family: RefCell<HashMap<Port, Family>>,
+    totals: Arc<ProxyTotals>,
 }
 
 #[derive(Debug)]
@@ -104,6 +109,11 @@ pub(crate) struct SendError {
 }
 
 impl Upstreams {
+    /// None yet.
+    pub(crate) fn new(totals: Arc<ProxyTotals>) -> Self {
+        Self { totals, ..Self::default() }
+    }
+
     /// An idle connection to `port`, the newest first (B33).
     pub(crate) fn reuse(self: &Rc<Self>, port: Port) -> Option<Lease> {
         let family = self.family(port);
@@ -121,9 +131,21 @@ impl Upstreams {
 
     /// A new connection to `port`.
     pub(crate) async fn connect(self: &Rc<Self>, port: Port) -> Result<Lease, DialError> {
+        let room = self.room().await.ok_or_else(|| DialError::Exhausted(io::Error::from(Errno::EMFILE)))?;
         let (stream, family) = dial::connect(port, self.family(port)).await?;
         self.remember(port, family);
-        self.adopt(stream, port, family).await
+        self.adopt(stream, room, port, family).await
+    }
+
+    /// Room for one more connection. Where none is left, the idle ones make it.
+    async fn room(&self) -> Option<Room> {
+        if let Some(room) = Room::take(&self.totals) {
+            return Some(room);
+        }
+        self.clear();
+        // They end when their tasks do.
+        yield_now().await;
+        Room::take(&self.totals)
     }
 
     /// Puts a fresh connection where the next request for `port` finds it.
@@ -145,9 +167,15 @@ impl Upstreams {
         self.idle.borrow_mut().clear();
     }
 
-    async fn adopt(self: &Rc<Self>, stream: TcpStream, port: Port, family: Family) -> Result<Lease, DialError> {
+    async fn adopt(
+        self: &Rc<Self>,
+        stream: TcpStream,
+        room: Room,
+        port: Port,
+        family: Family,
+    ) -> Result<Lease, DialError> {
         let observed = Rc::new(Observed::default());
-        let io = TokioIo::new(UpstreamStream::new(stream, observed.clone()));
+        let io = TokioIo::new(UpstreamStream::new(stream, room, observed.clone()));
         let (sender, mut connection) = http1::Builder::new()
             .max_headers(RESPONSE_FIELDS_MAX)
             .max_header_size(RESPONSE_HEAD_BYTES_MAX)
@@ -207,7 +235,7 @@ impl Lease {
     /// Lets the poller report what happened to the connection while it was idle; false if it is closed. For requests that
     /// could not be repeated (B34, B39).
     pub(crate) async fn is_alive(&self) -> bool {
-        tokio::task::yield_now().await;
+        yield_now().await;
         !self.link.sender.is_closed()
     }
 

@@ -15,6 +15,7 @@ use tokio::{
     sync::oneshot,
 };
 
+use super::room::Room;
 use crate::limits::{RELAY_BYTES_MAX, RESPONSE_HEAD_BYTES_MAX};
 
 /// What a request wants to know about the connection that carried it.
@@ -76,6 +77,7 @@ impl Observed {
 pub(crate) struct UpstreamStream {
     /// It takes so much in one read as one direction may hold (B54); the library offers as much space as a head may need.
     stream: Take<TcpStream>,
+    _room: Room,
     observed: Rc<Observed>,
     /// The backend no longer takes bytes. Its answer may still be there to read, so what is written vanishes instead of
     /// failing (B97).
@@ -83,8 +85,8 @@ pub(crate) struct UpstreamStream {
 }
 
 impl UpstreamStream {
-    pub(super) fn new(stream: TcpStream, observed: Rc<Observed>) -> Self {
-        Self { stream: stream.take(0), observed, deaf: false }
+    pub(super) fn new(stream: TcpStream, room: Room, observed: Rc<Observed>) -> Self {
+        Self { stream: stream.take(0), _room: room, observed, deaf: false }
     }
 
     /// The socket.
@@ -160,7 +162,7 @@ impl AsyncWrite for UpstreamStream {
 
 #[cfg(test)]
 mod tests {
-    use std::{mem::MaybeUninit, time::Duration};
+    use std::{mem::MaybeUninit, sync::Arc, time::Duration};
 
     use socket2::SockRef;
     use tokio::{
@@ -180,7 +182,7 @@ mod tests {
         let stream = socket.connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut backend, _) = listener.accept().await.unwrap();
         let sent = vec![b'x'; 2 * RELAY_BYTES_MAX];
-        let mut stream = UpstreamStream::new(stream, Rc::default());
+        let mut stream = UpstreamStream::new(stream, Room::take(&Arc::default()).unwrap(), Rc::default());
         let reading = async {
             let mut space = vec![MaybeUninit::uninit(); sent.len()];
             while SockRef::from(stream.socket()).peek(&mut space).unwrap_or(0) <= RELAY_BYTES_MAX {

@@ -441,6 +441,26 @@ fn a_vanished_peer_is_found_by_a_ping() {
     front.front.is_left_alone();
 }
 
+/// B127, B135: also while the connection is to end after its last stream.
+#[test]
+fn a_peer_that_vanishes_after_the_goaway_is_found_as_well() {
+    let (backend, _go) = waiting();
+    let mut front = front_with(backend.port, |config| {
+        config.patience.sweep = Duration::from_millis(20);
+        config.patience.http2_ping_after = Duration::from_millis(200);
+        config.patience.http2_ping_wait = Duration::from_millis(300);
+    });
+    let mut deaf = Raw::connect(&front);
+    deaf.ask(1, &[]);
+    eventually("it is at the backend", || backend.open() == 1);
+    front.front.workers.drain(Drain { requests: Duration::from_secs(3600), tunnels: Duration::from_secs(3600) });
+    deaf.read_until(GOAWAY);
+    let is_pinged = |deaf: &mut Raw| deaf.read_until(PING).payload == *b"hotcore?";
+    assert!(is_pinged(&mut deaf) || is_pinged(&mut deaf), "by us, beside the library's own");
+    deaf.read_to_end();
+    front.front.has_ended();
+}
+
 /// B21, B22: a request waits for its backend, and follows its route.
 #[test]
 fn a_request_is_held_while_its_backend_restarts() {

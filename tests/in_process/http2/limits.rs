@@ -4,7 +4,9 @@ use h2::client;
 use hotcore::limits::{HTTP2_STREAMS_MAX, REQUEST_FIELDS_MAX};
 use http::HeaderValue;
 
-use super::rig::{CONTINUATION, Client, END_HEADERS, END_STREAM, HEADERS, Raw, block, field, front_with, get, run};
+use super::rig::{
+    CONTINUATION, Client, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, Raw, block, field, front_with, get, run,
+};
 use crate::{
     front::{Backend, eventually},
     recorder::Recorder,
@@ -24,7 +26,7 @@ fn the_number_of_streams_has_its_limit() {
     raw.ask(2 * HTTP2_STREAMS_MAX + 1, &[]);
     assert_eq!(raw.outcome(2 * HTTP2_STREAMS_MAX + 1), Err(REFUSED_STREAM));
     // One that ends makes room for another.
-    raw.send(super::rig::RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+    raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
     raw.ask(2 * HTTP2_STREAMS_MAX + 3, &[]);
     recorder.wait("one more", |links| links.iter().filter(|link| !link.bytes.is_empty()).count() == 101);
 }
@@ -112,6 +114,33 @@ fn a_small_block_that_becomes_large_is_refused() {
     assert!(reason.is_some_and(|reason| reason != 0), "{reason:?}");
     assert_eq!(recorder.requests().len(), 0);
     front.front.is_left_alone();
+}
+
+/// B41, B154: many requests on few connections have no more descriptors than those of HTTP/1.1, and what is left is given again.
+#[test]
+fn requests_have_as_many_descriptors_as_connections_have() {
+    let recorder = Recorder::silent();
+    let front = front_with(recorder.port, |config| config.connections_max = Some(16));
+    let waiting = |count: usize| {
+        recorder.wait("they are at the backend", |links| {
+            links.iter().filter(|link| !link.bytes.is_empty() && !link.ended).count() == count
+        });
+    };
+    for _ in 0..2 {
+        let mut raw = Raw::connect(&front);
+        // One of the 32 is the client's.
+        (0..31).for_each(|number| raw.ask(2 * number + 1, &[]));
+        waiting(31);
+        raw.ask(63, &[]);
+        assert_eq!(raw.outcome(63).unwrap(), "503 there are too many open connections. Try again in a moment.\n");
+        raw.send(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+        waiting(30);
+        raw.ask(65, &[]);
+        waiting(31);
+        drop(raw);
+        front.front.is_left_alone();
+        waiting(0);
+    }
 }
 
 /// B154: the longest idle one makes room, in order, whatever it speaks.

@@ -3,6 +3,7 @@
 mod bodies;
 mod ends;
 mod floods;
+mod hostile;
 mod hosts;
 mod limits;
 mod requests;
