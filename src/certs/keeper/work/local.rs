@@ -66,7 +66,7 @@ impl<I: Issuer + 'static> Work<I> {
         }
     }
 
-    /// Names with a certificate of their own come first: whatever the bound, what serves is renewed.
+    /// Names that have a certificate come first: whatever the bound, what serves is renewed.
     pub(super) fn list_local(&mut self) {
         let is_mapped = |domain: &Domain| is_local(domain) && self.table.find(domain).is_some();
         let held = self.shelf.iter().filter(|(domain, serving)| serving.source == Source::Local && is_mapped(domain));
