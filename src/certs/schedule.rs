@@ -30,7 +30,7 @@ use std::{
 use crate::{domain::Domain, limits};
 
 pub use clock::Now;
-pub use event::{Challenge, Decision, Event, Failure, Held, OrderId, Origin, Outcome, Scope};
+pub use event::{Challenge, Decision, Event, Failure, Held, OrderId, Origin, Outcome, Reached, Scope};
 pub use state::State;
 
 use agenda::Agenda;

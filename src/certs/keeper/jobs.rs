@@ -8,7 +8,7 @@ use crate::{
     certs::{
         issuer::{Cause, Failure, Offer, RenewalWindow, Step},
         mkcert::{Absent, Made, MkcertError},
-        schedule::{self, OrderId, Outcome},
+        schedule::{self, OrderId, Outcome, Reached},
         store::Certificate,
     },
     domain::Domain,
@@ -133,7 +133,7 @@ impl Job {
         match self {
             Self::Order(domain, order) => {
                 let failure = schedule::Failure::Ca { until: None };
-                let end = End::Failed(Outcome::Failed { failure, perhaps_signed: true, reason: bug() });
+                let end = End::Failed(Outcome::Failed { failure, reached: Reached::Signature, reason: bug() });
                 Done::Ordered { domain, order, end }
             }
             Self::LookUp(domain) => Done::LookedUp { domain, addresses: None },

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     certs::{
         issuer::{Failure as IssuerFailure, Issuer, Offer, RenewalWindow},
-        schedule::{self, Decision, Event, Failure, Now, OrderId, Outcome, Saved, Schedule, State},
+        schedule::{self, Decision, Event, Failure, Now, OrderId, Outcome, Reached, Saved, Schedule, State},
         store::Record,
     },
     domain::Domain,
@@ -267,7 +267,7 @@ impl<I: Issuer + 'static> Office<I> {
                     Ok(()) => self.start(&domain, order, Some(challenge), jobs),
                     Err(why) => {
                         let reason = format!("the folder of certificates cannot be written: {why}");
-                        let outcome = Outcome::Failed { failure: Failure::NotStored, perhaps_signed: false, reason };
+                        let outcome = Outcome::Failed { failure: Failure::NotStored, reached: Reached::Order, reason };
                         self.tell(Event::Ended { domain: domain.clone(), order, outcome });
                     }
                 }

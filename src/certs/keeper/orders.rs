@@ -23,7 +23,7 @@ use crate::{
             AccountFault, Answer, Cause, CertificateId, ChallengeKind, Challenges, Failure, Issued, Issuer, NewOrder,
             PendingOrder, PendingOrders, Registration,
         },
-        schedule::{self, Challenge, Origin, Outcome},
+        schedule::{self, Challenge, Origin, Outcome, Reached},
         store::{Account, Certificate},
     },
     domain::Domain,
@@ -116,7 +116,7 @@ impl<I: Issuer> Orders<I> {
     /// Orders a certificate, or finishes an order that was interrupted; `None`: that alone.
     pub(super) async fn order(&self, domain: &Domain, challenge: Option<Challenge>) -> End {
         if let Err(failure) = self.register_once().await {
-            return self.failed(&failure, false);
+            return self.failed(&failure, Reached::Order);
         }
         let pending = self.pending.borrow().get(domain).map(|(pending, _)| pending.clone());
         if let Some(pending) = pending {
@@ -129,7 +129,10 @@ impl<I: Issuer> Orders<I> {
                     }
                 }
                 // An order that was to be a new one has asked for no further signature.
-                Err(failure) => return self.failed(&failure, challenge.is_none()),
+                Err(failure) => {
+                    let reached = if challenge.is_none() { Reached::Signature } else { Reached::Order };
+                    return self.failed(&failure, reached);
+                }
             }
         }
         let Some(challenge) = challenge else {
@@ -141,9 +144,11 @@ impl<I: Issuer> Orders<I> {
         match self.issuer.issue(&order, &stage, &stage).await {
             Ok(issued) => self.accept(domain, issued, stage.was_published.get().then_some(challenge)).await,
             Err(failure) => {
-                let end = self.failed(&failure, stage.was_kept.get());
+                let end = self.failed(&failure, stage.reached());
                 // What may have been signed is fetched by the next try.
-                if stage.was_kept.get() && !matches!(end, End::Failed(Outcome::Failed { perhaps_signed: true, .. })) {
+                if stage.was_kept.get()
+                    && !matches!(end, End::Failed(Outcome::Failed { reached: Reached::Signature, .. }))
+                {
                     self.forget(domain).await;
                 }
                 end
@@ -221,19 +226,19 @@ impl<I: Issuer> Orders<I> {
                 self.forget(domain).await;
                 let reason = format!("the CA's certificate is of no use: {error}");
                 let failure = schedule::Failure::Ca { until: None };
-                return End::Failed(Outcome::Failed { failure, perhaps_signed: true, reason });
+                return End::Failed(Outcome::Failed { failure, reached: Reached::Signature, reason });
             }
         };
         let stored = self.store(&certificate).await;
         End::Issued { certificate: Box::new(certificate), proved_by, stored }
     }
 
-    fn failed(&self, failure: &Failure, was_asked_to_sign: bool) -> End {
+    fn failed(&self, failure: &Failure, reached: Reached) -> End {
         if matches!(failure.cause, Cause::Account { fault: AccountFault::Unknown, .. }) {
             self.account.borrow_mut().url = None;
         }
         let now = self.clock.at_the_ca(self.difference.get());
-        End::Failed(outcome::failed(failure, was_asked_to_sign, now))
+        End::Failed(outcome::failed(failure, reached, now))
     }
 
     /// Counts one more failure to finish an order.
@@ -263,7 +268,7 @@ fn is_lost(failure: &Failure) -> bool {
 }
 
 pub(super) fn given_up(why: &str) -> Outcome {
-    Outcome::Failed { failure: schedule::Failure::GivenUp, perhaps_signed: false, reason: why.to_owned() }
+    Outcome::Failed { failure: schedule::Failure::GivenUp, reached: Reached::Site, reason: why.to_owned() }
 }
 
 fn kind(challenge: Challenge) -> ChallengeKind {
@@ -278,6 +283,16 @@ struct Stage<'a, I> {
     orders: &'a Orders<I>,
     was_published: Cell<bool>,
     was_kept: Cell<bool>,
+}
+
+impl<I> Stage<'_, I> {
+    fn reached(&self) -> Reached {
+        match (self.was_kept.get(), self.was_published.get()) {
+            (true, _) => Reached::Signature,
+            (false, true) => Reached::Site,
+            (false, false) => Reached::Order,
+        }
+    }
 }
 
 impl<I> Challenges for Stage<'_, I> {

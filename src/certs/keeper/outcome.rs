@@ -4,16 +4,16 @@ use std::time::SystemTime;
 
 use crate::certs::{
     issuer::{AccountFault, Blame, Cause, ChallengeKind, Failure, Limit, Problem, RetryAfter, Step},
-    schedule,
+    schedule::{self, Reached},
 };
 
 use super::clock::seconds;
 
-/// `was_asked_to_sign`: the order came as far as its certificate request. `now`: by the CA's clock.
-pub(super) fn failed(failure: &Failure, was_asked_to_sign: bool, now: SystemTime) -> schedule::Outcome {
+/// `reached`: how far it came as far as we know. `now`: by the CA's clock.
+pub(super) fn failed(failure: &Failure, reached: Reached, now: SystemTime) -> schedule::Outcome {
     schedule::Outcome::Failed {
         failure: class(failure, now),
-        perhaps_signed: was_asked_to_sign && !is_unsigned(failure),
+        reached: if reached == Reached::Signature && is_unsigned(failure) { Reached::Site } else { reached },
         reason: reason(failure),
     }
 }
@@ -171,9 +171,12 @@ mod tests {
 
     #[test]
     fn what_was_asked_to_be_signed_counts_as_signed_unless_the_ca_says_no() {
-        let is_perhaps = |step, cause, asked| match failed(&Failure { step, cause }, asked, now()) {
-            schedule::Outcome::Failed { perhaps_signed, .. } => perhaps_signed,
-            schedule::Outcome::Issued { .. } => unreachable!(),
+        let is_perhaps = |step, cause, asked| {
+            let reached = if asked { Reached::Signature } else { Reached::Site };
+            match failed(&Failure { step, cause }, reached, now()) {
+                schedule::Outcome::Failed { reached, .. } => reached == Reached::Signature,
+                schedule::Outcome::Issued { .. } => unreachable!(),
+            }
         };
         let silence = || Cause::TimedOut(Duration::from_secs(1));
         assert!(!is_perhaps(Step::NewOrder, silence(), false), "it was not asked");

@@ -1,6 +1,6 @@
 //! The end of an order: what it gives back, and what it means for the name and for all the others.
 
-use super::{Entry, Failure, Held, ORDERS, OrderId, Origin, Outcome, Phase, Schedule, Scope, entry};
+use super::{Entry, Failure, Held, ORDERS, OrderId, Origin, Outcome, Phase, Reached, Schedule, Scope, entry};
 use crate::{certs::record, limits};
 
 impl Schedule {
@@ -31,10 +31,10 @@ impl Schedule {
                 self.note(at);
                 self.place(at);
             }
-            Outcome::Failed { failure, perhaps_signed, reason } => {
+            Outcome::Failed { failure, reached, reason } => {
                 let entry = &mut self.entries[at];
                 entry.reason = record::one_line(&reason);
-                if !perhaps_signed {
+                if reached < Reached::Signature {
                     entry.exact_set.refund(entry.exact_shape());
                 }
                 match failure {
@@ -42,7 +42,7 @@ impl Schedule {
                     Failure::Name | Failure::RateLimited { .. } => self.answered(),
                     _ => {}
                 }
-                self.failed(at, failure, began);
+                self.failed(at, failure, reached, began);
                 self.note(at);
                 self.place(at);
             }
@@ -77,7 +77,7 @@ impl Schedule {
         }
     }
 
-    fn failed(&mut self, at: usize, failure: Failure, began: u64) {
+    fn failed(&mut self, at: usize, failure: Failure, reached: Reached, began: u64) {
         let (seed, now) = (self.seed, self.clock.budget());
         let entry = &mut self.entries[at];
         match failure {
@@ -93,7 +93,10 @@ impl Schedule {
             Failure::Ca { .. } | Failure::NotKept => {
                 let until = if let Failure::Ca { until } = failure { until } else { None };
                 self.is_disk_to_blame = failure == Failure::NotKept;
-                // The failures it may have cost stay counted: what the CA saw of it is not known.
+                // What it may have seen of the site stays counted.
+                if reached == Reached::Order {
+                    refund(entry);
+                }
                 entry.stand_back(seed, now);
                 entry.arrival = self.arrivals;
                 self.arrivals += 1;

@@ -115,11 +115,22 @@ pub enum Outcome {
     Failed {
         /// Whose fault.
         failure: Failure,
-        /// Whether the CA may have signed one all the same: it was asked to.
-        perhaps_signed: bool,
+        /// How far the CA may have come.
+        reached: Reached,
         /// For people; kept to [`crate::limits::REASON_BYTES_MAX`].
         reason: String,
     },
+}
+
+/// How far the CA may have come with an order that failed. What it has counted against us follows from that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    /// It was not asked to look at the site.
+    Order,
+    /// It may have looked at the site, and counted a failure.
+    Site,
+    /// It was asked to sign, and may have done so.
+    Signature,
 }
 
 /// Whose fault a failed order is. `until`: not before this time, as the CA says it (`Retry-After`, or in its text), in

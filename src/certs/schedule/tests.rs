@@ -24,7 +24,7 @@ fn held(not_before: u64, not_after: u64) -> Option<Held> {
 }
 
 fn failed(failure: Failure) -> Outcome {
-    Outcome::Failed { failure, perhaps_signed: false, reason: String::new() }
+    Outcome::Failed { failure, reached: Reached::Site, reason: String::new() }
 }
 
 fn site() -> Outcome {

@@ -113,16 +113,18 @@ impl Chaos {
             _ => {
                 let failure = self.failure();
                 let is_at_ca = matches!(failure, Failure::Site { .. } | Failure::Ca { .. } | Failure::GivenUp);
-                let perhaps_signed = is_at_ca && is_known && self.random.bool();
-                if is_at_ca && is_known && (self.mood == Mood::Fails || self.random.bool()) {
-                    if perhaps_signed && self.random.bool() {
+                let all = [Reached::Order, Reached::Site, Reached::Signature];
+                let least = usize::from(!matches!(failure, Failure::Ca { .. }) || self.mood == Mood::Fails);
+                let reached = if is_at_ca && is_known { all[self.random.usize(least..3)] } else { Reached::Order };
+                if reached > Reached::Order && (self.mood == Mood::Fails || self.random.bool()) {
+                    if reached == Reached::Signature && self.random.bool() {
                         self.ca.signs(&domain, time);
                     } else {
                         self.ca.fails(&domain, time);
                     }
                 }
                 // Nothing was asked of the CA: no order reached it.
-                Outcome::Failed { failure, perhaps_signed, reason: "x".to_owned() }
+                Outcome::Failed { failure, reached, reason: "x".to_owned() }
             }
         };
         let event = Event::Ended { domain, order, outcome };

@@ -113,7 +113,7 @@ fn a_record_comes_back_as_it_was() {
         "a.example",
         Outcome::Failed {
             failure: Failure::Site { until: None },
-            perhaps_signed: true,
+            reached: Reached::Signature,
             reason: "no such\nhost \u{1b}[1m".to_owned(),
         },
     );

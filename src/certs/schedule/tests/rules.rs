@@ -454,3 +454,24 @@ fn a_clock_that_jumps_all_the_time_does_not_ask_the_ca_all_the_time() {
     }
     assert!(asked <= 2, "{asked}");
 }
+
+/// A CA that was down when an order began has seen nothing of the site: nothing of that counts as a failure of the name.
+#[test]
+fn a_ca_in_trouble_before_its_look_at_the_site_costs_no_failure() {
+    let tries = |reached| {
+        let mut rig = Rig::mapped(&["a.example"]);
+        for _ in 0..10 {
+            let started = rig.started.len();
+            rig.tell(Event::Retry(domain("a.example")));
+            rig.turn();
+            if rig.started.len() == started && rig.state("a.example") != State::Ordering {
+                break;
+            }
+            let failure = Failure::Ca { until: None };
+            rig.end("a.example", Outcome::Failed { failure, reached, reason: String::new() });
+        }
+        rig.started.len()
+    };
+    assert_eq!(tries(Reached::Order), 10);
+    assert_eq!(tries(Reached::Site), 4, "as many failures as an hour allows");
+}
