@@ -95,3 +95,13 @@ fn set_length(headers: &mut HeaderMap, length: u64) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
+
+/// Fields as a test writes them.
+#[cfg(test)]
+fn map(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    headers
+}

@@ -158,29 +158,12 @@ impl Client {
 
     /// All that comes until the end, and how it ended.
     pub(crate) fn read_result(&mut self) -> (Vec<u8>, io::Result<()>) {
-        let mut bytes = Vec::new();
-        let end = self.stream.read_to_end(&mut bytes).map(|_| ());
-        if let Err(error) = &end {
-            assert!(
-                !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
-                "no end in time after: {:?}",
-                String::from_utf8_lossy(&bytes)
-            );
-        }
-        (bytes, end)
+        read_result(&mut self.stream)
     }
 
     /// Reads until `end` has come; everything up to and including it.
     pub(crate) fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        while !bytes.ends_with(end) {
-            match self.stream.read(&mut byte) {
-                Ok(1) => bytes.push(byte[0]),
-                other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&bytes)),
-            }
-        }
-        bytes
+        read_until(&mut self.stream, end)
     }
 
     /// Ends the connection with RST.
@@ -408,6 +391,30 @@ pub(crate) fn answering(body: &'static str) -> impl Fn(Peer, usize) + Send + Syn
 /// A port on which nobody listens.
 pub(crate) fn dead_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// All that comes until the end, in clear or behind TLS; it must come in time.
+pub(crate) fn read_result(stream: &mut impl Read) -> (Vec<u8>, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let end = stream.read_to_end(&mut bytes).map(|_| ());
+    if let Err(error) = &end {
+        let is_late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        assert!(!is_late, "no end in time after {:?}", String::from_utf8_lossy(&bytes));
+    }
+    (bytes, end)
+}
+
+/// Reads until `end` has come; everything up to and including it.
+pub(crate) fn read_until(stream: &mut impl Read, end: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(end) {
+        match stream.read(&mut byte) {
+            Ok(1) => bytes.push(byte[0]),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&bytes)),
+        }
+    }
+    bytes
 }
 
 /// A thread of a test.

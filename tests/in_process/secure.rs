@@ -21,7 +21,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
 };
 
-use crate::front::{Answer, Client, Front, PATIENCE};
+use crate::front::{Answer, Client, Front, PATIENCE, read_result, read_until};
 
 /// Workers with a listener for each of HTTPS and plain HTTP on 127.0.0.1, and the keyring that the service would have.
 pub(crate) struct SecureFront {
@@ -165,26 +165,12 @@ impl SecureClient {
 
     /// All that comes until the end; an end without close_notify is an error.
     pub(crate) fn read_result(&mut self) -> (Vec<u8>, io::Result<()>) {
-        let mut bytes = Vec::new();
-        let end = self.stream.read_to_end(&mut bytes).map(|_| ());
-        if let Err(error) = &end {
-            let is_late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-            assert!(!is_late, "no end in time after {:?}", String::from_utf8_lossy(&bytes));
-        }
-        (bytes, end)
+        read_result(&mut self.stream)
     }
 
     /// Reads until `end` has come; everything up to and including it.
     pub(crate) fn read_until(&mut self, end: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        while !bytes.ends_with(end) {
-            match self.stream.read(&mut byte) {
-                Ok(1) => bytes.push(byte[0]),
-                other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&bytes)),
-            }
-        }
-        bytes
+        read_until(&mut self.stream, end)
     }
 
     /// One answer with `Content-Length`, the connection left open.

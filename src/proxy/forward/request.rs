@@ -289,15 +289,13 @@ fn lists_trailers(headers: &HeaderMap) -> bool {
 /// HTTP/2 may send `cookie` in crumbs; backends read one line (RFC 9113, 8.2.3; B69).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(COOKIE).iter();
-    let Some(first) = crumbs.next() else { return };
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
     let mut joined = first.as_bytes().to_vec();
-    let mut is_one = true;
-    for crumb in crumbs {
-        is_one = false;
+    for crumb in std::iter::once(second).chain(crumbs) {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(crumb.as_bytes());
     }
-    if !is_one && let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
+    if let Ok(mut value) = HeaderValue::from_maybe_shared(Bytes::from(joined)) {
         value.set_sensitive(true);
         headers.insert(COOKIE, value);
     }

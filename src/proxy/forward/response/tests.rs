@@ -1,17 +1,7 @@
 //! Each rule for the fields of a response.
 
-use http::HeaderName;
-
 use super::*;
-use crate::proxy::forward::clean_trailers;
-
-fn map(lines: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
-    }
-    headers
-}
+use crate::proxy::forward::{clean_trailers, map};
 
 fn lines(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
