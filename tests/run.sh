@@ -34,7 +34,7 @@ packages() {
         echo "no apt-get: install by hand what the tests ask for"
         return
     fi
-    local wanted=(build-essential ca-certificates curl golang-go iproute2 mkcert mount openssl pebble php-cli procps python3
+    local wanted=(build-essential ca-certificates curl faketime golang-go iproute2 mkcert mount openssl pebble php-cli procps python3
         python3-websockets ruby shellcheck strace util-linux)
     # A Node.js from elsewhere stays as it is.
     command -v node >/dev/null || wanted+=(nodejs)

@@ -18,14 +18,35 @@ use super::{account::Trouble, folders::Reading, opening::Opened, orders::End};
 /// Something is over.
 #[derive(Debug)]
 pub(super) enum Done {
-    Ordered { domain: Domain, order: OrderId, end: End },
-    LookedUp { domain: Domain, addresses: Option<u64> },
+    Ordered {
+        domain: Domain,
+        order: OrderId,
+        end: End,
+    },
+    /// `is_answered`: the name service has said whether there are addresses.
+    LookedUp {
+        domain: Domain,
+        addresses: Option<u64>,
+        is_answered: bool,
+    },
     Directory(Result<Offer, Failure>),
     Registered(Result<(), Failure>),
-    Window { domain: Domain, window: Result<Option<RenewalWindow>, Failure> },
-    Read { domain: Domain, reading: Reading },
-    Stored { certificate: Box<Certificate>, stored: Result<(), String> },
-    Local { domain: Domain, made: Result<Box<Certificate>, String> },
+    Window {
+        domain: Domain,
+        window: Result<Option<RenewalWindow>, Failure>,
+    },
+    Read {
+        domain: Domain,
+        reading: Reading,
+    },
+    Stored {
+        certificate: Box<Certificate>,
+        stored: Result<(), String>,
+    },
+    Local {
+        domain: Domain,
+        made: Result<Box<Certificate>, String>,
+    },
     Opened(Result<Box<Opened>, Trouble>),
 }
 
@@ -133,7 +154,7 @@ impl Job {
                 let end = End::Failed(Outcome::Failed { failure, perhaps_signed: true, reason: bug() });
                 Done::Ordered { domain, order, end }
             }
-            Self::LookUp(domain) => Done::LookedUp { domain, addresses: None },
+            Self::LookUp(domain) => Done::LookedUp { domain, addresses: None, is_answered: false },
             Self::Directory => Done::Directory(Err(unknown(bug()))),
             Self::Register => Done::Registered(Err(unknown(bug()))),
             Self::Window(domain) => Done::Window { domain, window: Err(unknown(bug())) },

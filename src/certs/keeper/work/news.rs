@@ -154,9 +154,9 @@ impl<I: Issuer + 'static> Work<I> {
             Done::Opened(opened) => self.opened(opened),
             Done::Stored { certificate, stored } => self.stored(*certificate, stored),
             Done::Local { domain, made } => self.local_made(domain, made),
-            Done::LookedUp { domain, addresses } => {
+            Done::LookedUp { domain, addresses, is_answered } => {
                 if let Some(office) = &mut self.office {
-                    office.looked_up(&domain, addresses);
+                    office.looked_up(&domain, addresses, is_answered);
                 }
                 self.changed.insert(domain);
             }
