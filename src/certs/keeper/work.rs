@@ -158,7 +158,7 @@ impl<I: Issuer + 'static> Work<I> {
             self.turn().await;
             self.rest().await;
         }
-        self.end().await
+        Box::pin(self.end()).await
     }
 
     /// Makes the folders, reads what another process has written since, and begins to open the account.
