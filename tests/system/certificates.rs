@@ -4,15 +4,20 @@ use std::{
     collections::HashMap,
     fs,
     net::SocketAddr,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
 use nix::sys::signal::Signal;
 
-use crate::rig::{
-    ACCOUNT_MADE, Answer, Backend, Client, Daemon, Fault, Front, Hostility, Internet, ORDER_MADE, PATIENCE, Trust,
-    Visit, folder, note, run, seeded, succeed, wait_for,
+use crate::{
+    disk::{Tmpfs, is_root},
+    rig::{
+        ACCOUNT_MADE, Answer, Backend, Client, Daemon, Fault, Front, Hostility, Internet, ORDER_MADE, PATIENCE, SIGNED,
+        Trust, Visit, folder, note, run, seeded, skip, succeed, wait_for, works,
+    },
 };
 
 /// How long a certificate may take on a busy machine.
@@ -257,7 +262,7 @@ fn a_damaged_account_orders_nothing_and_serves_on() {
 }
 
 fn find(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
-    let output = succeed(std::process::Command::new("find").arg(folder).args(["-name", name]));
+    let output = succeed(Command::new("find").arg(folder).args(["-name", name]));
     output.lines().next().unwrap_or_else(|| panic!("no {name} in {}", folder.display())).into()
 }
 
@@ -306,7 +311,7 @@ fn secrets_are_in_closed_files_and_in_no_log() {
     let daemon: Daemon = internet.launch(state.path()).start();
     daemon.commands().add("a.example", app.port);
     wait_until_secure(&internet.trust(), "a.example", SOON);
-    let output = succeed(std::process::Command::new("find").arg(state.path().join("certificates")));
+    let output = succeed(Command::new("find").arg(state.path().join("certificates")));
     for path in output.lines() {
         let metadata = fs::metadata(path).unwrap();
         let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
@@ -319,4 +324,125 @@ fn secrets_are_in_closed_files_and_in_no_log() {
     }
     let check = run(daemon.cli().args(["check", "--certs"]));
     assert!(check.status.success(), "{check:?}");
+}
+
+/// B206, B208: the next process finishes what this one began, and nobody is told to wait for it.
+#[test]
+fn a_take_over_with_orders_in_flight_loses_none_and_makes_none_twice() {
+    let (internet, state) = (Internet::new(Hostility { is_sleepy: true, ..Hostility::NONE }), folder());
+    let names: Vec<String> = (0..8).map(|number| format!("site-{number}.example")).collect();
+    let known: Vec<&str> = names.iter().map(String::as_str).chain(["first.example"]).collect();
+    internet.give_addresses(&known);
+    let app = Backend::app("the app", state.path());
+    let mut daemon = internet.launch(state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("first.example", app.port);
+    wait_until_secure(&trust, "first.example", SOON);
+    let stop = AtomicBool::new(false);
+    let visits = thread::scope(|scope| {
+        let visitor = scope.spawn(|| {
+            let mut visits = 0;
+            while !stop.load(Ordering::Relaxed) {
+                trust.visit("first.example").unwrap_or_else(|cause| panic!("after {visits} visits: {cause}"));
+                visits += 1;
+            }
+            visits
+        });
+        for names in names.chunks(4) {
+            let before = internet.pebble.count(ORDER_MADE);
+            names.iter().for_each(|name| daemon.commands().add(name, app.port));
+            wait_for("orders", SOON, || (internet.pebble.count(ORDER_MADE) >= before + 2).then_some(()));
+            let next = internet.launch(state.path()).beside(&daemon).start();
+            let mut last = std::mem::replace(&mut daemon, next);
+            assert!(last.wait(2 * PATIENCE).success(), "it ends well");
+        }
+        for name in &names {
+            wait_until_secure(&trust, name, 2 * SOON);
+        }
+        stop.store(true, Ordering::Relaxed);
+        visitor.join().unwrap()
+    });
+    let [accounts, orders, signed] = [ACCOUNT_MADE, ORDER_MADE, SIGNED].map(|words| internet.pebble.count(words));
+    note(&format!("2 take-overs, 9 names: {orders} orders, {signed} certificates; {visits} visits meanwhile"));
+    assert_eq!((accounts, signed), (1, known.len()));
+    // What had not come as far as its signature is ordered once more, by each take-over.
+    assert!(orders <= 1 + 4 * 3 + 4 * 2, "{orders} orders");
+}
+
+/// A7 of the goals: no write, no order.
+#[test]
+fn a_full_disk_orders_nothing_and_the_certificate_comes_when_there_is_space() {
+    if !is_root("a_full_disk_orders_nothing_and_the_certificate_comes_when_there_is_space") {
+        return;
+    }
+    let (internet, disk, files) = (Internet::new(Hostility::NONE), Tmpfs::mount("size=1m"), folder());
+    internet.give_addresses(&["good.example"]);
+    let app = Backend::app("the app", files.path());
+    let daemon = internet.launch(disk.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("good.example", app.port);
+    wait_until_secure(&trust, "good.example", SOON);
+    // A full disk takes no rule either, so this one waits for its address.
+    daemon.commands().add("late.example", app.port);
+    let list = || succeed(daemon.cli().args(["list", "--json"]));
+    wait_for("its state", PATIENCE, || list().contains("A or AAAA").then_some(()));
+    let ballast = disk.fill();
+    internet.give_addresses(&["good.example", "late.example"]);
+    succeed(daemon.cli().args(["retry", "late.example"]));
+    let status = wait_for("the problem in status", PATIENCE, || {
+        let status = succeed(&mut daemon.cli());
+        status.contains("cannot be written").then_some(status)
+    });
+    note(&format!("what status says: {}", status.lines().find(|line| line.contains("cannot be written")).unwrap()));
+    assert_eq!(internet.pebble.count(ORDER_MADE), 1);
+    assert_eq!(plain(daemon.http, "late.example").status, 200, "served in clear");
+    trust.visit("good.example").unwrap();
+    fs::remove_file(ballast).unwrap();
+    // By itself, within a minute or two.
+    wait_until_secure(&trust, "late.example", 3 * SOON);
+    assert_eq!((internet.pebble.count(ACCOUNT_MADE), internet.pebble.count(ORDER_MADE)), (1, 2));
+    wait_for("no problem in status", PATIENCE, || (!succeed(&mut daemon.cli()).contains("be written")).then_some(()));
+}
+
+/// B214: before 1971 nothing is ordered, and what is held is served.
+#[test]
+fn a_wrong_clock_orders_nothing_and_serves_on() {
+    let test = "a_wrong_clock_orders_nothing_and_serves_on";
+    if !works("faketime", &["--version"]) {
+        return skip(test, "no faketime here");
+    }
+    let (internet, state) = (Internet::new(Hostility::NONE), folder());
+    internet.give_addresses(&["a.example", "b.example"]);
+    let app = Backend::app("the app", state.path());
+    let daemon = internet.launch(state.path()).start();
+    let trust = internet.trust();
+    daemon.commands().add("a.example", app.port);
+    let first = wait_until_secure(&trust, "a.example", SOON);
+    daemon.kill();
+
+    let library = succeed(Command::new("faketime").args(["-f", "+0", "sh", "-c", "printf %s \"$LD_PRELOAD\""]));
+    let launch = internet.launch(state.path()).env("LD_PRELOAD", library.trim());
+    let launch = launch.env("FAKETIME", "@1970-02-01 00:00:00").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let daemon = launch.start();
+    assert_eq!(trust.visit("a.example").unwrap().serial, first.serial);
+    daemon.commands().add("b.example", app.port);
+    let status = wait_for("the problem in status", PATIENCE, || {
+        let status = succeed(&mut daemon.cli());
+        status.contains("clock").then_some(status)
+    });
+    note(&format!("what status says: {}", status.lines().find(|line| line.contains("clock")).unwrap()));
+    succeed(daemon.cli().args(["retry", "b.example"]));
+    wait_for("its state", PATIENCE, || {
+        let list = succeed(daemon.cli().args(["list", "--json"]));
+        (list.contains("stopped") && list.contains("clock")).then_some(())
+    });
+    assert_eq!(plain(daemon.http, "b.example").status, 200, "served in clear");
+    assert_eq!(trust.visit("a.example").unwrap().serial, first.serial);
+    assert_eq!(internet.pebble.count(ORDER_MADE), 1);
+    daemon.kill();
+
+    let daemon = internet.launch(state.path()).start();
+    wait_until_secure(&trust, "b.example", SOON);
+    assert_eq!((internet.pebble.count(ACCOUNT_MADE), internet.pebble.count(ORDER_MADE)), (1, 2));
+    drop(daemon);
 }

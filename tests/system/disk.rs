@@ -19,10 +19,10 @@ use crate::rig::{Backend, Client, Control, Daemon, PATIENCE, folder, note, skip,
 const RECOVERY: Duration = Duration::from_secs(1);
 
 /// A file system in memory, unmounted when dropped.
-struct Tmpfs(tempfile::TempDir);
+pub(crate) struct Tmpfs(tempfile::TempDir);
 
 impl Tmpfs {
-    fn mount(options: &str) -> Self {
+    pub(crate) fn mount(options: &str) -> Self {
         let folder = folder();
         succeed(Command::new("mount").args(["-t", "tmpfs", "-o", options, "hotcore-test"]).arg(folder.path()));
         Self(folder)
@@ -34,12 +34,12 @@ impl Tmpfs {
         command.status().unwrap().success()
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Writes until nothing more fits; removing the file gives the space back.
-    fn fill(&self) -> std::path::PathBuf {
+    pub(crate) fn fill(&self) -> std::path::PathBuf {
         let path = self.path().join("ballast");
         let mut file = File::create(&path).unwrap();
         for size in [65_536, 4_096, 1] {
@@ -55,7 +55,7 @@ impl Drop for Tmpfs {
     }
 }
 
-fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = Uid::effective().is_root();
     if !root {
         skip(test, "needs root");

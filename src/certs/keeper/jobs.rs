@@ -19,15 +19,36 @@ use super::{account::Trouble, folders::Reading, local::LocalSigner, opening::Ope
 /// Something is over.
 #[derive(Debug)]
 pub(super) enum Done {
-    Ordered { domain: Domain, order: OrderId, end: End },
-    LookedUp { domain: Domain, addresses: Option<u64> },
+    Ordered {
+        domain: Domain,
+        order: OrderId,
+        end: End,
+    },
+    /// `is_answered`: the name service has said whether there are addresses.
+    LookedUp {
+        domain: Domain,
+        addresses: Option<u64>,
+        is_answered: bool,
+    },
     Directory(Result<Offer, Failure>),
     Registered(Result<(), Failure>),
-    Window { domain: Domain, window: Result<Option<RenewalWindow>, Failure> },
-    Read { domain: Domain, reading: Reading },
-    Stored { certificate: Box<Certificate>, stored: Result<(), String> },
+    Window {
+        domain: Domain,
+        window: Result<Option<RenewalWindow>, Failure>,
+    },
+    Read {
+        domain: Domain,
+        reading: Reading,
+    },
+    Stored {
+        certificate: Box<Certificate>,
+        stored: Result<(), String>,
+    },
     LocalLooked(Result<Box<dyn LocalSigner>, Absent>),
-    LocalMade { domain: Domain, made: Result<Made, MkcertError> },
+    LocalMade {
+        domain: Domain,
+        made: Result<Made, MkcertError>,
+    },
     Opened(Result<Box<Opened>, Trouble>),
 }
 
@@ -136,7 +157,7 @@ impl Job {
                 let end = End::Failed(Outcome::Failed { failure, reached: Reached::Signature, reason: bug() });
                 Done::Ordered { domain, order, end }
             }
-            Self::LookUp(domain) => Done::LookedUp { domain, addresses: None },
+            Self::LookUp(domain) => Done::LookedUp { domain, addresses: None, is_answered: false },
             Self::Directory => Done::Directory(Err(unknown(bug()))),
             Self::Register => Done::Registered(Err(unknown(bug()))),
             Self::Window(domain) => Done::Window { domain, window: Err(unknown(bug())) },

@@ -1,6 +1,10 @@
 //! The side of the CA: tells the schedule what happens, has its records on disk before anything is done, and does what it says.
 
-use std::{collections::VecDeque, rc::Rc, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
 use tokio::{
     sync::Semaphore,
@@ -25,7 +29,7 @@ use super::{
     jobs::{Done, Job, Jobs},
     orders::{Orders, given_up},
     pulse::Pulse,
-    resolver::{Resolver, fingerprint},
+    resolver::{Resolver, fingerprint, is_answer},
     roster::Roster,
     shelf::Shelf,
 };
@@ -41,6 +45,8 @@ pub(super) struct Office<I> {
     look_ups: Arc<Semaphore>,
     /// Interrupted orders that have not been gone on with yet.
     resumable: VecDeque<Domain>,
+    /// Names about which the name service gave no answer when it was asked last.
+    unanswered: HashSet<Domain>,
     /// Why the CA's directory could not be read last.
     silence: Option<String>,
     /// Why the disk did not take the last records.
@@ -84,6 +90,7 @@ impl<I: Issuer + 'static> Office<I> {
             resolver,
             look_ups: Arc::new(Semaphore::new(limits::LOOK_UPS_IN_FLIGHT_MAX)),
             resumable,
+            unanswered: HashSet::new(),
             silence: None,
             unsaved: None,
             silent_until: None,
@@ -109,6 +116,7 @@ impl<I: Issuer + 'static> Office<I> {
 
     pub(super) fn unmapped(&mut self, domain: &Domain) {
         self.roster.leave(domain);
+        self.unanswered.remove(domain);
         self.tell(Event::Unmapped(domain.clone()));
     }
 
@@ -149,6 +157,7 @@ impl<I: Issuer + 'static> Office<I> {
         };
         let mut changed = self.roster.turn(is_stuck);
         for domain in &changed {
+            self.unanswered.remove(domain);
             self.schedule.event(self.clock.now(), Event::Unmapped(domain.clone()));
         }
         let schedule = &self.schedule;
@@ -312,10 +321,12 @@ impl<I: Issuer + 'static> Office<I> {
                     drop(permit);
                     found
                 });
-                fingerprint(found.await.ok()?.ok()?)
+                found.await.ok()
             };
-            let addresses = timeout(limits::LOOK_UP_WAIT, looking).await.unwrap_or(None);
-            Done::LookedUp { domain, addresses }
+            let found = timeout(limits::LOOK_UP_WAIT, looking).await.unwrap_or(None);
+            let is_answered = found.as_ref().is_some_and(is_answer);
+            let addresses = found.and_then(Result::ok).and_then(fingerprint);
+            Done::LookedUp { domain, addresses, is_answered }
         }
     }
 
@@ -341,12 +352,17 @@ impl<I: Issuer + 'static> Office<I> {
         }
     }
 
-    pub(super) fn looked_up(&mut self, domain: &Domain, addresses: Option<u64>) {
+    pub(super) fn looked_up(&mut self, domain: &Domain, addresses: Option<u64>, is_answered: bool) {
+        match is_answered {
+            false if self.is_known(domain) => _ = self.unanswered.insert(domain.clone()),
+            _ => _ = self.unanswered.remove(domain),
+        }
         let had_reason = self.schedule.state_uncounted(domain) == Some(State::WaitingForAddress);
         self.tell(Event::LookedUp { domain: domain.clone(), addresses });
         let has_reason = self.schedule.state_uncounted(domain) == Some(State::WaitingForAddress);
         if has_reason && !had_reason {
-            tracing::info!(%domain, "no certificate yet: the name service knows no address for this name");
+            let why = if is_answered { "knows no address for this name" } else { "gives no answer about this name" };
+            tracing::info!(%domain, "no certificate yet: the name service {why}");
         }
     }
 
@@ -391,6 +407,11 @@ impl<I: Issuer + 'static> Office<I> {
     /// The same orders, for who has to store a certificate again.
     pub(super) fn orders(&self) -> Rc<Orders<I>> {
         Rc::clone(&self.orders)
+    }
+
+    /// Whether the name service has said what it knows of this name.
+    pub(super) fn is_answered(&self, domain: &Domain) -> bool {
+        !self.unanswered.contains(domain)
     }
 
     pub(super) fn schedule(&self) -> &Schedule {

@@ -122,7 +122,7 @@ impl<I: Issuer> Orders<I> {
         if let Some(pending) = pending {
             match self.issuer.resume(&pending).await {
                 Ok(issued) => return self.accept(domain, issued, None).await,
-                Err(failure) if is_lost(&failure) || self.is_given_up(domain) => {
+                Err(failure) if is_lost(&failure) || !is_out(&failure) && self.is_given_up(domain) => {
                     self.forget(domain).await;
                     if challenge.is_none() {
                         return End::Failed(given_up("the interrupted order came to nothing"));
@@ -265,6 +265,11 @@ fn is_lost(failure: &Failure) -> bool {
         Cause::Account { fault, .. } => *fault == AccountFault::Unauthorized,
         _ => false,
     }
+}
+
+/// The CA cannot be reached: that says nothing about the order.
+fn is_out(failure: &Failure) -> bool {
+    matches!(failure.cause, Cause::Unreachable(_))
 }
 
 pub(super) fn given_up(why: &str) -> Outcome {

@@ -18,12 +18,17 @@ pub(super) struct Facts<'a> {
     pub(super) state: Option<schedule::State>,
     /// Why its last order failed.
     pub(super) reason: &'a str,
+    /// Whether the name service has said what it knows of it.
+    pub(super) is_answered: bool,
     /// What holds up all names.
     pub(super) problem: Option<&'a str>,
     /// Seconds until a new name may be ordered, as far as the CA's limit for all of them is concerned.
     pub(super) pause: u64,
     pub(super) now: u64,
 }
+
+/// How a sentence about a disk that takes nothing begins.
+const FOLDER: &str = "the folder of certificates cannot be written";
 
 /// Of a name whose certificates come from the CA.
 pub(super) fn ordered(facts: Facts<'_>) -> Standing {
@@ -45,7 +50,15 @@ pub(super) fn ordered(facts: Facts<'_>) -> Standing {
         schedule::State::Valid { renewal, .. } => (State::Valid, Some(renewal), String::new()),
         schedule::State::Ordering => (State::Ordering, None, String::new()),
         schedule::State::WaitingForAddress => {
-            let reason = "DNS does not point anywhere yet: the name service knows no address for this name";
+            let reason = match facts.is_answered {
+                true => {
+                    "DNS does not point anywhere yet: the name service knows no address for this name; it needs an A or AAAA \
+                     record that leads here"
+                }
+                false => {
+                    "the name service gives no answer about this name: the DNS of this machine or of the domain is in trouble"
+                }
+            };
             (State::Waiting, None, reason.to_owned())
         }
         schedule::State::Queued(before) if facts.pause > 0 && facts.serving.is_none() => {
@@ -75,7 +88,9 @@ pub(super) fn ordered(facts: Facts<'_>) -> Standing {
         }
         schedule::State::ClockWrong => (State::Stopped, None, with_problem("the clock of this machine is wrong")),
         schedule::State::StoreNotWritable => {
-            (State::Waiting, None, with_reason(with_problem("the folder of certificates cannot be written")))
+            let problem = with_problem(FOLDER);
+            let is_said = facts.reason.starts_with(FOLDER);
+            (State::Waiting, None, if is_said { problem } else { with_reason(problem) })
         }
         schedule::State::CaTrouble(until) => {
             let text = format!("the CA is in trouble and asked again at {}", shown(until));
@@ -164,7 +179,8 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
-    const NOTHING: Facts<'_> = Facts { serving: None, state: None, reason: "", problem: None, pause: 0, now: NOW };
+    const NOTHING: Facts<'_> =
+        Facts { serving: None, state: None, reason: "", is_answered: true, problem: None, pause: 0, now: NOW };
 
     fn serving(source: Source, not_after: u64) -> Serving {
         Serving { source, not_before: 0, not_after }
@@ -179,6 +195,9 @@ mod tests {
         let said = told(schedule::State::WaitingForAddress, "");
         assert_eq!(said.state, State::Waiting);
         assert!(said.reason.starts_with("DNS does not point anywhere yet"));
+        let state = Some(schedule::State::WaitingForAddress);
+        let said = ordered(Facts { state, is_answered: false, ..NOTHING });
+        assert!(said.reason.contains("gives no answer"));
         let said = told(schedule::State::HeldByCa(NOW + 60), "too many orders");
         assert_eq!((said.state, said.next), (State::Waiting, Some(NOW + 60)));
         assert_eq!(said.reason, "rate-limited until 2027-01-15T08:01:00Z: too many orders");
@@ -191,6 +210,9 @@ mod tests {
         assert_eq!((said.next, said.reason.as_str()), (Some(NOW + 9), "port 80 is not reachable"));
         assert_eq!(ordered(NOTHING).state, State::Queued, "it waits for room");
         assert_eq!(told(schedule::State::Ordering, "").state, State::Ordering);
+        let reason = format!("{FOLDER}: disk full");
+        let facts = Facts { state: Some(schedule::State::StoreNotWritable), reason: &reason, ..NOTHING };
+        assert_eq!(ordered(Facts { problem: Some("disk full"), ..facts }).reason, "disk full", "said once");
         assert_eq!(told(schedule::State::ClockWrong, "").state, State::Stopped);
         assert_eq!(told(schedule::State::AccountStopped, "").state, State::Stopped);
         assert_eq!(off(NOTHING).state, State::Off);

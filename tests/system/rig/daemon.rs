@@ -40,6 +40,7 @@ pub(crate) struct Launch {
     https: String,
     control: String,
     options: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
     hosts: Option<PathBuf>,
 }
 
@@ -52,6 +53,7 @@ impl Launch {
             https: format!("{HTTPS_ADDRESS}:0"),
             control: "127.0.0.1:0".to_owned(),
             options: Vec::new(),
+            environment: Vec::new(),
             hosts: None,
         }
     }
@@ -65,6 +67,12 @@ impl Launch {
     /// With one more option of `serve`, and its value.
     pub(crate) fn with(mut self, option: &str, value: impl Into<OsString>) -> Self {
         self.options.extend([option.into(), value.into()]);
+        self
+    }
+
+    /// With one more variable in its environment.
+    pub(crate) fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -115,6 +123,7 @@ impl Launch {
         {
             command.env_remove(name);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 }

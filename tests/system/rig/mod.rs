@@ -28,7 +28,7 @@ pub(crate) use faults::{Fault, Front};
 pub(crate) use http::{Answer, Client, curl};
 pub(crate) use internet::{Internet, Trust, Visit};
 pub(crate) use load::Load;
-pub(crate) use pebble::{ACCOUNT_MADE, Hostility, Identity, ORDER_MADE, Pebble};
+pub(crate) use pebble::{ACCOUNT_MADE, Hostility, Identity, ORDER_MADE, Pebble, SIGNED};
 pub(crate) use responder::Responder;
 pub(crate) use secure::{SecureSite, s_client};
 pub(crate) use secure_load::SecureLoad;

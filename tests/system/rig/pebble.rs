@@ -40,6 +40,9 @@ pub(crate) const ACCOUNT_MADE: &str = "accounts in memory";
 /// What the CA logs when it makes an order.
 pub(crate) const ORDER_MADE: &str = "Added order";
 
+/// What the CA logs when it signs a certificate.
+pub(crate) const SIGNED: &str = "Issued certificate serial";
+
 /// A running CA; dropped, it and its name server are killed and waited for.
 pub(crate) struct Pebble {
     children: Vec<Child>,

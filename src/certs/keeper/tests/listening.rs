@@ -2,10 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
-use tracing::{Event, Level, Subscriber, field::Field, level_filters::LevelFilter};
+use tracing::{Dispatch, Event, Level, Subscriber, field::Field, level_filters::LevelFilter};
 use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 
 /// The lines of one test, each with its level.
@@ -24,6 +24,10 @@ impl Lines {
 
     /// From now on, on this thread.
     pub(super) fn hear(&self) -> tracing::subscriber::DefaultGuard {
+        // With one subscriber alone, tracing asks the thread that comes to a line first whether anybody listens, and keeps the
+        // answer: another test's thread would say no for all.
+        static OTHER: OnceLock<Dispatch> = OnceLock::new();
+        OTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry().with(Self::default())));
         tracing::subscriber::set_default(tracing_subscriber::registry().with(self.clone()))
     }
 }

@@ -103,6 +103,27 @@ fn an_order_that_can_never_be_finished_is_given_up_for_a_new_one() {
     });
 }
 
+/// What was signed waits for the CA to come back, however long that takes.
+#[test]
+fn an_outage_of_the_ca_gives_up_no_order_that_was_interrupted() {
+    run(async {
+        let mut rig = Rig::new();
+        rig.add("a.example");
+        let silence = failure(Step::Finalize, Cause::TimedOut(Duration::from_secs(30)));
+        rig.script.act("a.example", Act::FailSigning(silence));
+        rig.start();
+        rig.until("asked", |rig| rig.ca_folder().join("a.example_pending").exists()).await;
+        rig.pass(2).await;
+        rig.script.state.borrow_mut().is_reachable = false;
+        rig.pass(6 * 3_600).await;
+        assert!(rig.script.count(&Seen::Resume(domain("a.example"))) > 3, "{rig:?}");
+        rig.script.state.borrow_mut().is_reachable = true;
+        rig.until("served", |rig| rig.is_served("a.example")).await;
+        assert_eq!(rig.script.orders().len(), 1);
+        rig.stop().await;
+    });
+}
+
 #[test]
 fn a_stop_while_an_order_hangs_takes_no_time_and_the_name_is_ordered_by_the_next_process() {
     run(async {

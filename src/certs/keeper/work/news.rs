@@ -150,9 +150,9 @@ impl<I: Issuer + 'static> Work<I> {
             Done::Stored { certificate, stored } => self.stored(*certificate, stored),
             Done::LocalLooked(looked) => self.local_looked(looked),
             Done::LocalMade { domain, made } => self.local_made(domain, made),
-            Done::LookedUp { domain, addresses } => {
+            Done::LookedUp { domain, addresses, is_answered } => {
                 if let Some(office) = &mut self.office {
-                    office.looked_up(&domain, addresses);
+                    office.looked_up(&domain, addresses, is_answered);
                 }
                 self.changed.insert(domain);
             }

@@ -78,6 +78,7 @@ impl<I: Issuer + 'static> Work<I> {
             serving,
             state: None,
             reason: "",
+            is_answered: self.office.as_ref().is_none_or(|office| office.is_answered(domain)),
             problem: problems.first().map(String::as_str),
             pause: 0,
             now: self.clock.wall(),
