@@ -268,6 +268,11 @@ pub const LIMITED_DOMAINS_MAX: usize = 1_000;
 pub const REGISTER_EVERY: Duration = Duration::from_secs(3 * 3600);
 /// The CA wants a person to act on the account: it is asked again this often at most.
 pub const ACCOUNT_STOPPED_PAUSE: Duration = Duration::from_secs(24 * 3600);
+/// Bytes that must find room in the state folder before an order begins, so that nothing signed is lost for want of room: key and
+/// chain of a few certificates.
+pub const STORE_ROOM_BYTES: usize = 64 * 1024;
+/// How long it counts that they did.
+pub const STORE_ROOM_AGAIN: Duration = Duration::from_secs(60);
 /// A state folder that cannot be written: no order, asked again after this time.
 pub const STORE_PAUSE: Duration = Duration::from_secs(60);
 /// Certificates that live shorter are renewed at half of their life, others when a third is left.

@@ -35,7 +35,7 @@ use crate::{
 pub use account::{Account, AccountError};
 pub use certificate::{Certificate, CertificateError, Kept};
 
-use names::{BUDGET, CURRENT, ONCE, PENDING, PREVIOUS, SCHEDULE, UNFINISHED, stem};
+use names::{BUDGET, CURRENT, ONCE, PENDING, PREVIOUS, ROOM, SCHEDULE, UNFINISHED, stem};
 
 const TITLE: &str = "hotcore-certificate 1";
 
@@ -48,7 +48,7 @@ pub struct Store<S = Disk> {
 }
 
 /// What a folder knows of one name.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Found {
     /// The best certificate there is, checked; the previous one if the current one is damaged (B172).
     pub certificate: Option<Certificate>,
@@ -60,6 +60,15 @@ pub struct Found {
     pub pending: Option<Vec<u8>>,
     /// What was wrong, for the log.
     pub problems: Vec<String>,
+}
+
+/// Without what the interrupted order has: a key (B218).
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Found");
+        shown.field("certificate", &self.certificate).field("had_one", &self.had_one).field("record", &self.record);
+        shown.field("is_pending", &self.pending.is_some()).field("problems", &self.problems).finish()
+    }
 }
 
 /// A record of the schedule on disk.
@@ -195,6 +204,16 @@ impl<S: Storage> Store<S> {
         let records: Vec<_> =
             records.iter().map(|(of, text)| (name(of), text.as_ref().map(|text| text.clone().into_bytes()))).collect();
         self.replace(&records)
+    }
+
+    /// Whether what an order leaves behind would find room: writes as much, synced, and removes it.
+    pub fn try_room(&mut self) -> io::Result<()> {
+        let name = format!("{ROOM}{UNFINISHED}");
+        let written = self.write(&name, &[0; limits::STORE_ROOM_BYTES]);
+        match self.storage.remove(&name) {
+            Err(error) if written.is_ok() => Err(error),
+            _ => written,
+        }
     }
 
     /// Keeps what an interrupted order needs to be finished, key and all.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Folders {
 }
 
 /// What all folders together know of one name.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Finding {
     pub(super) kept: BTreeMap<Source, Kept>,
     /// Plain HTTP is redirected for ever (B164).
@@ -40,6 +40,15 @@ pub(super) struct Finding {
     pub(super) pending: Option<Vec<u8>>,
     /// What is wrong with its files.
     pub(super) problems: Vec<String>,
+}
+
+/// Without what an interrupted order has: a key (B218).
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Finding");
+        shown.field("kept", &self.kept).field("had_one", &self.had_one).field("record", &self.record);
+        shown.field("is_pending", &self.pending.is_some()).field("problems", &self.problems).finish()
+    }
 }
 
 /// What was read.

@@ -53,6 +53,8 @@ pub(super) struct Office<I> {
     unsaved: Option<String>,
     /// The disk gave no answer, and is not asked before this time.
     silent_until: Option<Instant>,
+    /// Until then it counts that there was room for a certificate.
+    room_until: Option<Instant>,
 }
 
 impl<I: Issuer + 'static> Office<I> {
@@ -94,6 +96,7 @@ impl<I: Issuer + 'static> Office<I> {
             silence: None,
             unsaved: None,
             silent_until: None,
+            room_until: None,
         }
     }
 
@@ -195,7 +198,8 @@ impl<I: Issuer + 'static> Office<I> {
         let now = self.clock.now();
         let resumed = self.resume(now);
         let decisions = self.schedule.poll(now);
-        let saved = self.save(pulse).await;
+        let begins = !resumed.is_empty() || decisions.iter().any(|decision| matches!(decision, Decision::Start { .. }));
+        let saved = self.save(pulse, begins).await;
         let mut changed = Vec::new();
         for (domain, order) in resumed {
             match &saved {
@@ -213,14 +217,18 @@ impl<I: Issuer + 'static> Office<I> {
         changed
     }
 
-    /// Has what the schedule wants to keep on disk.
-    pub(super) async fn save(&mut self, pulse: &Pulse) -> Result<(), String> {
+    /// Has what the schedule wants to keep on disk; where orders begin after that, there must be room for what they leave behind.
+    pub(super) async fn save(&mut self, pulse: &Pulse, begins: bool) -> Result<(), String> {
         let records = Arc::new(self.schedule.unsaved());
         if records.is_empty() {
             return Ok(());
         }
         let written = Arc::clone(&records);
-        let saving = self.orders.desk.ask(move |store| store.save_records(&written));
+        let looks = begins && self.room_until.is_none_or(|until| until <= Instant::now());
+        let saving = self.orders.desk.ask(move |store| {
+            store.save_records(&written)?;
+            if looks { store.try_room() } else { Ok(()) }
+        });
         let is_silent =
             self.silent_until.take_if(|until| *until <= Instant::now()).is_none() && self.silent_until.is_some();
         let saved = match is_silent {
@@ -236,6 +244,9 @@ impl<I: Issuer + 'static> Office<I> {
         };
         match &saved {
             Ok(()) => {
+                if looks {
+                    self.room_until = Some(Instant::now() + limits::STORE_ROOM_AGAIN);
+                }
                 if self.unsaved.take().is_some() {
                     tracing::info!("the folder of certificates can be written again");
                 }

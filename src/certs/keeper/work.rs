@@ -340,7 +340,7 @@ impl<I: Issuer + 'static> Work<I> {
             let pulse = self.pulse.clone();
             // One wait for all of it.
             let last = async {
-                let _ = office.save(&pulse).await;
+                let _ = office.save(&pulse, false).await;
                 for (domain, Unstored { certificate, .. }) in unstored {
                     if let Err(why) = orders.store(&certificate).await {
                         tracing::error!(%domain, "its certificate is lost, as it cannot be stored: {why}");

@@ -13,6 +13,7 @@ pub(super) const UNFINISHED: &str = "~";
 pub(super) const ACCOUNT: &str = "_account";
 pub(super) const ACCOUNT_MADE: &str = "_account_made";
 pub(super) const BUDGET: &str = "_budget";
+pub(super) const ROOM: &str = "_room";
 
 /// What the names of all files of a domain begin with: the domain, or if that is too long, its beginning and a hash.
 pub(super) fn stem(domain: &Domain) -> String {

@@ -41,6 +41,25 @@ fn records_that_cannot_be_saved_hold_orders_until_they_can() {
     });
 }
 
+/// Records are small; a disk that takes them and would not take a certificate gets no order.
+#[test]
+fn nothing_is_ordered_where_there_is_no_room_for_a_certificate() {
+    run(async {
+        let mut rig = Rig::new();
+        rig.add("a.example");
+        let in_the_way = rig.ca_folder().join("_room~");
+        fs::create_dir_all(&in_the_way).unwrap();
+        rig.start();
+        rig.until("said", |rig| rig.is_problem("cannot be written")).await;
+        rig.pass(600).await;
+        assert!(rig.script.orders().is_empty(), "{rig:?}");
+        fs::remove_dir(&in_the_way).unwrap();
+        rig.until("served", |rig| rig.is_served("a.example")).await;
+        assert!(!in_the_way.exists(), "nothing is left of the attempt");
+        rig.stop().await;
+    });
+}
+
 /// A7: no second order for a certificate that the disk does not take.
 #[test]
 fn a_certificate_that_cannot_be_stored_serves_and_is_stored_later() {
