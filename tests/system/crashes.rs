@@ -48,7 +48,7 @@ fn nothing_acknowledged_is_lost_to_kill_nine() {
                 acknowledged += acknowledge(&mut names, &reply);
             }
             for _ in 0..ADDS_AT_ONCE {
-                let (name, port) = (format!("site-{}.example", random.usize(..NAMES)), random.u16(1024..40_000));
+                let (name, port) = (format!("site-{}.example", random.usize(..NAMES)), random.u16(1024..32_000));
                 control.send(&format!("add {name} {port}"));
                 names.entry(name).or_default().pending.push(port);
                 count += 1;

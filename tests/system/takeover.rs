@@ -61,6 +61,7 @@ fn a_tunnel_outlives_the_take_over() {
     assert_eq!(tunnel.ask("before").unwrap(), "chat: before");
 
     let second = Launch::new(state.path()).beside(&first).start();
+    wait_for("the first to take no more connections", PATIENCE, || (!first.listens()).then_some(()));
     let mut other =
         wait_for("a tunnel through the second", PATIENCE, || WebSocket::connect(second.http, "chat.example").ok());
     assert_eq!(other.ask("new").unwrap(), "chat: new");

@@ -2,7 +2,7 @@
 //!
 //! hyper's server speaks it. Around it stand a `guard` that sees every frame's head, `streams` with what each request of the
 //! connection is doing, and `tasks`, one for each. A request is judged (`head`) and goes the same way as every other:
-//! [`Exchange`]. WebSockets over HTTP/2 (RFC 8441) are not offered, so clients take HTTP/1.1 for them (B118).
+//! the exchange. WebSockets over HTTP/2 (RFC 8441) are not offered, so clients take HTTP/1.1 for them (B118).
 //!
 //! Never here: a header rule, a page's words, a timer.
 

@@ -94,12 +94,12 @@ impl Launch {
     pub(crate) fn start(self) -> Daemon {
         let mut daemon = Daemon::spawn(&mut self.command(), &self.state);
         daemon.find_sockets(&self.https);
-        // A command that comes before the rules are loaded waits in the socket, so one question is enough.
-        let control = daemon.commands();
-        control.send("check");
+        // While it takes over from another one, that one may answer still.
+        let (control, own) = (daemon.commands(), format!("\npid {}\n", daemon.pid()));
         wait_for("the daemon's first answer", 2 * PATIENCE, || {
             daemon.must_run();
-            control.receive(Duration::from_millis(100))
+            control.send("status");
+            control.receive(Duration::from_millis(100)).filter(|status| status.contains(&own))
         });
         daemon
     }
@@ -197,6 +197,11 @@ impl Daemon {
             self.ended = Some(status);
             panic!("the daemon ended with {status}");
         }
+    }
+
+    /// Whether it listens for connections.
+    pub(crate) fn listens(&self) -> bool {
+        !sockets(self.pid(), "tcp").is_empty()
     }
 
     /// Its process id.
