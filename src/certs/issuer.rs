@@ -25,7 +25,9 @@ use std::{future::Future, sync::Mutex};
 use tokio::time::Instant;
 
 pub use account::{AccountKey, KeyError, Registration};
+pub use ca::{Directory, Offer};
 pub use challenge::{Answer, ChallengeKind, Challenges};
+pub use client::Reply;
 pub use failure::{AccountFault, Blame, Cause, Failure, Limit, Step};
 pub use issued::Issued;
 pub use order::{NewOrder, PendingOrder, PendingOrders};
@@ -34,9 +36,6 @@ pub use problem::{Problem, RetryAfter};
 pub use renewal::{CertificateId, RenewalWindow};
 pub use session::{Settings, SettingsError};
 
-pub use ca::Offer;
-
-use ca::Directory;
 use session::Session;
 
 /// Let's Encrypt itself, the default (RFC 8555, 7.1.1). Its staging directory is for tests by hand.

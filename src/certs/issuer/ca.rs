@@ -28,7 +28,7 @@ pub struct Offer {
 
 /// The URLs of a CA.
 #[derive(Debug, Clone)]
-pub(super) struct Directory {
+pub struct Directory {
     /// Those that the crate knows.
     pub(super) urls: acme::Directory,
     /// Where renewal information is (RFC 9773, 4.1).
@@ -38,7 +38,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    fn parse(body: &[u8], date: Option<SystemTime>) -> Result<Self, Failure> {
+    /// Reads the body of an answer; `date` is the answer's.
+    pub fn parse(body: &[u8], date: Option<SystemTime>) -> Result<Self, Failure> {
         let wrong = |cause| Failure::answer(Step::Directory, format!("not the directory of a CA: {cause}"));
         let urls = serde_json::from_slice(body).map_err(wrong)?;
         let fields: Value = serde_json::from_slice(body).map_err(wrong)?;

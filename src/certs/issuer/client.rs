@@ -43,10 +43,13 @@ pub(super) struct Client {
 
 /// A complete response.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub struct Reply {
+    /// Any.
+    pub status: StatusCode,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// [`CA_ANSWER_BYTES_MAX`] at most.
+    pub body: Bytes,
 }
 
 impl Client {

@@ -191,7 +191,7 @@ impl Failure {
     }
 
     /// An answer with any status but 2xx.
-    pub(super) fn from_reply(step: Step, reply: &Reply) -> Self {
+    pub fn from_reply(step: Step, reply: &Reply) -> Self {
         let status = reply.status.as_u16();
         let problem = Problem::parse(&reply.body);
         let named = RetryAfter::of(&reply.headers);

@@ -37,7 +37,7 @@ pub struct Issued {
 impl Issued {
     /// Judges what the CA sent as a chain: it parses, the first certificate is for our key and for exactly this name, and there
     /// is one behind it. Whether it is valid now is for those who have a clock.
-    pub(super) fn judge(domain: &Domain, key_pem: &str, chain_pem: &[u8]) -> Result<Self, Failure> {
+    pub fn judge(domain: &Domain, key_pem: &str, chain_pem: &[u8]) -> Result<Self, Failure> {
         Self::checked(domain, key_pem, chain_pem).map_err(|why| Failure::answer(Step::Certificate, why))
     }
 

@@ -90,7 +90,7 @@ pub enum RetryAfter {
 
 impl RetryAfter {
     /// The field of an answer. A date becomes a time span where the answer has a `Date`, since clocks differ.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
         let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
         if let Ok(seconds) = text.parse() {
             return Some(Self::In(Duration::from_secs(seconds).min(RETRY_AFTER_MAX)));
