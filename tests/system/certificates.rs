@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use hotcore::limits::CERTIFICATE_WAIT;
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -306,7 +307,9 @@ fn a_handshake_waits_for_the_first_certificate() {
     let begin = Instant::now();
     let visit = trust.visit("a.example");
     note(&format!("a handshake during the order took {:?}: {}", begin.elapsed(), visit.is_ok()));
-    visit.unwrap();
+    // The authority takes its time: the limit of the wait may come before the certificate, and nothing else may.
+    assert!(visit.is_ok() || begin.elapsed() >= CERTIFICATE_WAIT, "{visit:?} after {:?}", begin.elapsed());
+    wait_until_secure(&trust, "a.example", SOON);
 }
 
 /// Invariant 5, B218: nothing secret is readable by others, or in the log.
