@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use hotcore::limits::CERTIFICATE_WAIT;
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -75,7 +74,7 @@ fn a_hundred_names_in_one_burst_have_certificates_within_a_minute() {
 #[test]
 fn a_hostile_authority_costs_patience_and_no_certificate() {
     burst(Hostility { nonces_refused: 20, ..Hostility::NONE }, 50, SOON, 60);
-    burst(Hostility::DEFAULT, 30, 2 * SOON, 36);
+    burst(Hostility::DEFAULT, 100, 3 * SOON, 120);
 }
 
 fn burst(hostility: Hostility, count: usize, patience: Duration, orders_max: usize) {
@@ -178,7 +177,7 @@ fn restarts_and_removals_cost_no_order() {
 #[test]
 fn kill_9_while_ordering_makes_no_second_account_and_loses_no_key() {
     let mut random = seeded("kill_9_while_ordering");
-    let (internet, state) = (Internet::new(Hostility { is_sleepy: true, ..Hostility::NONE }), folder());
+    let (internet, state) = (Internet::new(Hostility { sleep: 5, ..Hostility::NONE }), folder());
     let names: Vec<String> = (0..4).map(|number| format!("site-{number}.example")).collect();
     internet.give_addresses(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let app = Backend::app("the app", state.path());
@@ -297,7 +296,7 @@ fn a_name_is_ordered_once_it_has_an_address() {
 /// B163: who comes while the certificate is on its way waits for it.
 #[test]
 fn a_handshake_waits_for_the_first_certificate() {
-    let (internet, state) = (Internet::new(Hostility { is_sleepy: true, ..Hostility::NONE }), folder());
+    let (internet, state) = (Internet::new(Hostility { sleep: 2, ..Hostility::NONE }), folder());
     internet.give_addresses(&["a.example"]);
     let app = Backend::app("the app", state.path());
     let daemon = internet.launch(state.path()).start();
@@ -307,9 +306,7 @@ fn a_handshake_waits_for_the_first_certificate() {
     let begin = Instant::now();
     let visit = trust.visit("a.example");
     note(&format!("a handshake during the order took {:?}: {}", begin.elapsed(), visit.is_ok()));
-    // The authority takes its time: the limit of the wait may come before the certificate, and nothing else may.
-    assert!(visit.is_ok() || begin.elapsed() >= CERTIFICATE_WAIT, "{visit:?} after {:?}", begin.elapsed());
-    wait_until_secure(&trust, "a.example", SOON);
+    visit.unwrap();
 }
 
 /// Invariant 5, B218: nothing secret is readable by others, or in the log.
@@ -340,7 +337,7 @@ fn secrets_are_in_closed_files_and_in_no_log() {
 /// B206, B208: the next process finishes what this one began, and nobody is told to wait for it.
 #[test]
 fn a_take_over_with_orders_in_flight_loses_none_and_makes_none_twice() {
-    let (internet, state) = (Internet::new(Hostility { is_sleepy: true, ..Hostility::NONE }), folder());
+    let (internet, state) = (Internet::new(Hostility { sleep: 5, ..Hostility::NONE }), folder());
     let names: Vec<String> = (0..8).map(|number| format!("site-{number}.example")).collect();
     let known: Vec<&str> = names.iter().map(String::as_str).chain(["first.example"]).collect();
     internet.give_addresses(&known);

@@ -305,7 +305,7 @@ fn an_interrupted_order_is_finished_later() {
 
 #[test]
 fn an_order_that_is_given_up_leaves_no_answer_behind() {
-    let stage = Stage::new(Hostility { is_sleepy: true, ..Hostility::NONE });
+    let stage = Stage::new(Hostility { sleep: 5, ..Hostility::NONE });
     run(async {
         let acme = stage.acme();
         acme.register().await.unwrap();

@@ -20,8 +20,8 @@ pub(crate) struct Hostility {
     pub(crate) nonces_refused: u32,
     /// Per cent of authorizations that are used again.
     pub(crate) authorizations_reused: u32,
-    /// Whether it waits a few seconds before it looks at an answer.
-    pub(crate) is_sleepy: bool,
+    /// It waits up to so many seconds before it looks at an answer.
+    pub(crate) sleep: u32,
     /// Life of a certificate in seconds.
     pub(crate) validity: u32,
 }
@@ -29,10 +29,9 @@ pub(crate) struct Hostility {
 impl Hostility {
     /// As it comes: 5 % of nonces refused, half of the authorizations used again, some seconds of sleep.
     pub(crate) const DEFAULT: Self =
-        Self { nonces_refused: 5, authorizations_reused: 50, is_sleepy: true, validity: 90 * 86_400 };
+        Self { nonces_refused: 5, authorizations_reused: 50, sleep: 5, validity: 90 * 86_400 };
     /// As helpful as can be.
-    pub(crate) const NONE: Self =
-        Self { nonces_refused: 0, authorizations_reused: 0, is_sleepy: false, ..Self::DEFAULT };
+    pub(crate) const NONE: Self = Self { nonces_refused: 0, authorizations_reused: 0, sleep: 0, ..Self::DEFAULT };
 }
 
 /// What the CA logs when it makes an account.
@@ -127,9 +126,10 @@ impl Pebble {
         authority.args(["-strict", "-dnsserver", &format!("127.0.0.1:{names}")]);
         authority.env("PEBBLE_WFE_NONCEREJECT", self.hostility.nonces_refused.to_string());
         authority.env("PEBBLE_AUTHZREUSE", self.hostility.authorizations_reused.to_string());
-        if !self.hostility.is_sleepy {
-            authority.env("PEBBLE_VA_NOSLEEP", "1");
-        }
+        match self.hostility.sleep {
+            0 => authority.env("PEBBLE_VA_NOSLEEP", "1"),
+            seconds => authority.env("PEBBLE_VA_SLEEPTIME", seconds.to_string()),
+        };
         self.children.push(spawn(&mut authority, &path("log")));
         for port in [ca, management, names, names_management] {
             wait_for("the CA to listen", PATIENCE, || {
