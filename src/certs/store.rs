@@ -156,14 +156,7 @@ impl<S: Storage> Store<S> {
         Ok(was_there)
     }
 
-    /// Everything about every name.
-    pub fn load_all(&self) -> io::Result<BTreeMap<Domain, Found>> {
-        let mut all = BTreeMap::new();
-        self.load_each(|domain, found| _ = all.insert(domain, found))?;
-        Ok(all)
-    }
-
-    /// The same, one name at a time: all files together may be large.
+    /// Everything about every name, one at a time: all files together may be large.
     pub fn load_each(&self, mut see: impl FnMut(Domain, Found)) -> io::Result<()> {
         let mut stems: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for name in self.storage.list()? {

@@ -244,8 +244,10 @@ fn what_is_kept_is_its_owners_alone() {
     }
     names.sort();
     assert_eq!(names, ["a.example.pem", "a.example_once", "lock"]);
-    let found = Store::open(&folder(state.path())).unwrap().load_all().unwrap();
-    assert_eq!((found.len(), found[&domain("a.example")].certificate.is_some()), (1, true));
+    let mut found = Vec::new();
+    let store = Store::open(&folder(state.path())).unwrap();
+    store.load_each(|domain, one| found.push((domain, one.certificate.is_some()))).unwrap();
+    assert_eq!(found, [(domain("a.example"), true)]);
     let mut own = Own::open(state.path()).unwrap();
     assert_eq!((own.remove(&domain("a.example")).unwrap(), own.remove(&domain("a.example")).unwrap()), (true, false));
     assert!(!folder(state.path()).join("a.example.pem").exists());

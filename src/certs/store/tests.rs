@@ -31,7 +31,13 @@ fn certificate(name: &str, year: i32) -> Certificate {
 }
 
 fn load<S: Storage>(store: &Store<S>, name: &str) -> Found {
-    store.load_all().unwrap().remove(&domain(name)).unwrap_or_default()
+    all(store).remove(&domain(name)).unwrap_or_default()
+}
+
+fn all<S: Storage>(store: &Store<S>) -> BTreeMap<Domain, Found> {
+    let mut all = BTreeMap::new();
+    store.load_each(|domain, found| _ = all.insert(domain, found)).unwrap();
+    all
 }
 
 fn serves<S: Storage>(store: &Store<S>, name: &str) -> Option<u64> {
@@ -53,7 +59,7 @@ fn a_certificate_comes_back_with_its_key_and_dates() {
     assert_eq!((loaded.not_before, loaded.not_after, loaded.origin), (year(2026), year(2027), Origin::Issued));
     assert_eq!(loaded.key.cert, saved.key.cert);
     assert!(found.had_one && found.problems.is_empty());
-    assert_eq!(store.load_all().unwrap().len(), 1);
+    assert_eq!(all(&store).len(), 1);
     assert!(!format!("{saved:?}").contains("key"), "B218");
 }
 
@@ -294,11 +300,11 @@ fn records_come_and_go() {
     assert_eq!(found.record, Record::Text(b"a".to_vec()));
     assert!(!found.had_one && found.certificate.is_none(), "a record is no certificate");
     store.save_records(&[(of.clone(), None), (of, None)]).unwrap();
-    assert!(store.load_all().unwrap().is_empty());
+    assert!(all(&store).is_empty());
     store.save_pending(&domain("a.example"), b"x").unwrap();
     store.remove_pending(&domain("a.example")).unwrap();
     store.remove_pending(&domain("a.example")).unwrap();
-    assert!(store.load_all().unwrap().is_empty());
+    assert!(all(&store).is_empty());
 }
 
 #[test]
@@ -338,7 +344,7 @@ fn ten_thousand_names_are_loaded_in_seconds() {
     }
     store.save(&certificate("other.example", 2026)).unwrap();
     let begin = Instant::now();
-    let all = store.load_all().unwrap();
+    let all = all(&store);
     let took = begin.elapsed();
     println!("10,001 names in {took:?}");
     assert!(all.len() == 10_001 && all.values().all(|found| found.certificate.is_some()));
