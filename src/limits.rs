@@ -501,8 +501,6 @@ pub const HANDOVER_REACH: Duration = Duration::from_secs(5);
 pub const LOCK_RETRY: Duration = Duration::from_millis(20);
 /// A new generation that was told "no" lets go of the lock within this time; then it is killed (B205).
 pub const LOCK_RETURN_WAIT: Duration = Duration::from_secs(2);
-/// Certificates that `status` counts without a pause: their keeper waits for so long.
-pub const CERTIFICATES_COUNTED_AT_ONCE: usize = 1_024;
 /// Rules to hotcore's own ports that are looked for at the start, and named (B30).
 pub const OWN_PORT_RULES_SHOWN_MAX: usize = 8;
 /// Problems that `status` shows one by one: beside so many the other facts fit into a reply.

@@ -27,7 +27,7 @@ mod work;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 
-pub use board::{Board, Standing, State};
+pub use board::{Board, Counts, Standing, State};
 pub use keeping::Keeping;
 pub use local::{Doing, LocalIssuer, LocalSigner};
 pub use resolver::{Resolver, SystemResolver};

@@ -11,7 +11,6 @@ use std::{
 };
 
 use super::{
-    board,
     sockets::{Kind, Sockets},
     worker::Counts,
 };
@@ -36,10 +35,6 @@ pub(super) struct Status {
     problems: Vec<String>,
     /// What is wrong with all certificates.
     board: Board,
-    served: AtomicUsize,
-    ordering: AtomicUsize,
-    waiting: AtomicUsize,
-    stopped: AtomicUsize,
     connections: AtomicUsize,
     tunnels: AtomicUsize,
     requests: AtomicU64,
@@ -76,10 +71,6 @@ impl Status {
             suspects,
             problems,
             board,
-            served: AtomicUsize::new(0),
-            ordering: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            stopped: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -97,14 +88,6 @@ impl Status {
         self.retries.store(counts.retries, Ordering::Relaxed);
         self.panics.store(counts.panics, Ordering::Relaxed);
         self.draining.store(draining, Ordering::Relaxed);
-    }
-
-    /// Notes how many names stand where with their certificates.
-    pub(super) fn update_certificates(&self, counts: board::Counts) {
-        self.served.store(counts.served, Ordering::Relaxed);
-        self.ordering.store(counts.ordering, Ordering::Relaxed);
-        self.waiting.store(counts.waiting, Ordering::Relaxed);
-        self.stopped.store(counts.stopped, Ordering::Relaxed);
     }
 
     /// Rules that point to a port hotcore itself listens on: they stay, and are answered with 508 (B30).
@@ -165,13 +148,13 @@ impl Status {
 
     /// Names whose certificate serves, and those that lack something.
     fn certificates(&self) -> [(&'static str, usize); 4] {
+        let counts = self.board.counts();
         [
-            ("certificates", &self.served),
-            ("ordering", &self.ordering),
-            ("waiting", &self.waiting),
-            ("stopped", &self.stopped),
+            ("certificates", counts.served),
+            ("ordering", counts.ordering),
+            ("waiting", counts.waiting),
+            ("stopped", counts.stopped),
         ]
-        .map(|(key, count)| (key, count.load(Ordering::Relaxed)))
     }
 
     /// The line of `systemctl status`.
@@ -203,7 +186,7 @@ fn join<T: ToString>(items: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::routes::Port;
+    use crate::{certs::keeper::State, routes::Port};
 
     /// B30, B39, B212: what is wrong comes first, and each line begins with a key of one word.
     #[test]
@@ -244,9 +227,12 @@ mod tests {
     fn certificates_are_counted_and_those_that_lack_something_named() {
         let writer = TableWriter::new();
         let sockets = Sockets::default();
-        let status = Status::new(&sockets, "/state".into(), "journal".into(), 2, &writer, Vec::new(), Board::default());
-        assert!(status.line().starts_with("0 rules, 0 certificates, 0 connections"), "{}", status.line());
-        status.update_certificates(board::Counts { served: 5, ordering: 0, waiting: 2, stopped: 1 });
+        let status = |board| Status::new(&sockets, "/state".into(), "journal".into(), 2, &writer, Vec::new(), board);
+        let none = status(Board::default());
+        assert!(none.line().starts_with("0 rules, 0 certificates, 0 connections"), "{}", none.line());
+        let mut states = vec![(State::Valid, Some(1)); 5];
+        states.extend([(State::Waiting, None), (State::Waiting, None), (State::Stopped, None)]);
+        let status = status(Board::of(&states));
         assert!(status.line().starts_with("0 rules, 5 certificates, 2 waiting, 1 stopped, 0 connections"));
         let facts = status.facts();
         for fact in [("certificates", "5"), ("ordering", "0"), ("waiting", "2"), ("stopped", "1")] {

@@ -26,6 +26,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Wall {
     standings: BTreeMap<Domain, Standing>,
+    /// Of these.
+    counts: Counts,
     /// What holds up all names, one sentence each.
     problems: Vec<String>,
     /// Names that a person wants tried now.
@@ -43,6 +45,34 @@ pub struct Standing {
     pub next: Option<u64>,
     /// Why it is so, for people, one line; may be empty.
     pub reason: String,
+}
+
+/// How many names stand where.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// A certificate serves.
+    pub served: usize,
+    /// An order is under way, or will be as soon as there is room.
+    pub ordering: usize,
+    /// Something else has to come first: the reason says what.
+    pub waiting: usize,
+    /// A person has to do something.
+    pub stopped: usize,
+}
+
+impl Counts {
+    /// Counts a standing that is new on the board, or counts out one that is gone from it.
+    fn change(&mut self, standing: &Standing, change: impl Fn(&mut usize)) {
+        if standing.until.is_some() {
+            change(&mut self.served);
+        }
+        match standing.state {
+            State::Ordering | State::Queued => change(&mut self.ordering),
+            State::Waiting => change(&mut self.waiting),
+            State::Stopped => change(&mut self.stopped),
+            State::Valid | State::Own | State::Local | State::Off => {}
+        }
+    }
 }
 
 /// The word.
@@ -93,6 +123,11 @@ impl Board {
         }
     }
 
+    /// How many names stand where.
+    pub fn counts(&self) -> Counts {
+        self.wall().counts
+    }
+
     /// What holds up all names, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         self.wall().problems.clone()
@@ -113,6 +148,17 @@ impl Board {
         true
     }
 
+    /// For tests of its readers: names `n0.com`, `n1.com` … with these states and ends of certificates.
+    #[cfg(test)]
+    pub(crate) fn of(standings: &[(State, Option<u64>)]) -> Self {
+        let board = Self::default();
+        for (number, &(state, until)) in standings.iter().enumerate() {
+            let domain = Domain::parse(&format!("n{number}.com")).expect("a name");
+            board.put(&domain, Some(Standing { state, until, next: None, reason: String::new() }));
+        }
+        board
+    }
+
     /// Resolves when there may be wishes to take.
     pub(super) async fn wished(&self) {
         self.0.wished.notified().await;
@@ -123,9 +169,16 @@ impl Board {
     }
 
     pub(super) fn put(&self, domain: &Domain, standing: Option<Standing>) {
-        match standing {
-            Some(standing) => _ = self.wall().standings.insert(domain.clone(), standing),
-            None => _ = self.wall().standings.remove(domain),
+        let mut wall = self.wall();
+        let old = match standing {
+            Some(standing) => {
+                wall.counts.change(&standing, |count| *count += 1);
+                wall.standings.insert(domain.clone(), standing)
+            }
+            None => wall.standings.remove(domain),
+        };
+        if let Some(old) = old {
+            wall.counts.change(&old, |count| *count -= 1);
         }
     }
 
@@ -166,6 +219,34 @@ mod tests {
         });
         board.set_problems(vec!["the clock is wrong".to_owned()]);
         assert_eq!(board.problems(), ["the clock is wrong"]);
+    }
+
+    #[test]
+    fn names_are_counted_by_where_they_stand_now() {
+        let states = [
+            (State::Valid, Some(1)),
+            (State::Own, Some(1)),
+            (State::Local, None),
+            (State::Ordering, None),
+            (State::Queued, None),
+            (State::Waiting, None),
+            (State::Waiting, Some(1)),
+            (State::Stopped, Some(1)),
+            (State::Off, None),
+        ];
+        let board = Board::of(&states);
+        let put = |name: &str, state, until| {
+            let standing = Standing { state, until, next: None, reason: String::new() };
+            board.put(&domain(name), Some(standing));
+        };
+        assert_eq!(board.counts(), Counts { served: 4, ordering: 2, waiting: 2, stopped: 1 });
+        put("n3.com", State::Valid, Some(1));
+        put("n4.com", State::Queued, None);
+        board.put(&domain("n7.com"), None);
+        board.put(&domain("n7.com"), None);
+        assert_eq!(board.counts(), Counts { served: 4, ordering: 1, waiting: 2, stopped: 0 });
+        (0..states.len()).for_each(|number| board.put(&domain(&format!("n{number}.com")), None));
+        assert_eq!(board.counts(), Counts::default());
     }
 
     #[tokio::test]

@@ -24,7 +24,6 @@ use self::{
 };
 use super::{
     ServiceError,
-    board::Census,
     handover::{
         Doorway, Peer,
         machine::{Heard, Old, OldAction},
@@ -63,7 +62,6 @@ pub struct Supervisor {
     notifier: Notifier,
     watchdog: Watchdog,
     status: Arc<Status>,
-    census: Census,
     told: (String, Option<Instant>),
     turns: u64,
     is_managed: bool,
@@ -143,9 +141,6 @@ impl Supervisor {
             self.ticket_keys.beat();
         }
         self.status.update(self.workers.counts(), self.before.len());
-        if let Some(counts) = self.census.take(Instant::now) {
-            self.status.update_certificates(counts);
-        }
         let mut beats = self.workers.heartbeats();
         beats.push(match &self.pen {
             Pen::Ours(control) => control.heartbeat(),

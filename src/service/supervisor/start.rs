@@ -25,7 +25,7 @@ use crate::{
     },
     service::{
         Authority, ServiceError, Settings,
-        board::{Census, Shown},
+        board::Shown,
         claim::Claim,
         handover::Doorway,
         notify::{Notifier, Watchdog},
@@ -123,7 +123,7 @@ impl Supervisor {
             own_ports: sockets.own_ports(),
             started: now(),
             status: facts(&status),
-            certificates: Box::new(Shown(board.clone())),
+            certificates: Box::new(Shown(board)),
         };
         let server = Server::new(config, writer, Box::new(journal));
         let control = start_control(server, &sockets)?;
@@ -150,7 +150,6 @@ impl Supervisor {
             notifier,
             watchdog,
             status,
-            census: Census::new(board),
             told: (String::new(), None),
             turns: 0,
             is_managed,
