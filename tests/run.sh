@@ -34,9 +34,9 @@ packages() {
         echo "no apt-get: install by hand what the tests ask for"
         return
     fi
-    local wanted=(build-essential ca-certificates chromium curl faketime golang-go iproute2 libnss3-tools mkcert mount nghttp2-client
-        openssl pebble php-cli procps python3 python3-grpcio python3-h2 python3-httpx python3-websockets ruby shellcheck strace
-        testssl.sh util-linux)
+    local wanted=(build-essential ca-certificates chromium curl faketime golang-go iproute2 libnss3-tools mkcert mmdebstrap mount
+        nghttp2-client openssl pebble php-cli procps python3 python3-grpcio python3-h2 python3-httpx python3-websockets ruby shellcheck strace
+        systemd-container testssl.sh util-linux)
     # A Node.js from elsewhere stays as it is.
     command -v node >/dev/null || wanted+=(nodejs)
     wanted+=(node-ws)
@@ -57,6 +57,8 @@ packages() {
 
 tools() {
     cargo deny --version 2>/dev/null || run cargo install --locked --quiet cargo-deny || return
+    cargo deb --version 2>/dev/null || run cargo install --locked --quiet cargo-deb || return
+    cargo generate-rpm --version 2>/dev/null || run cargo install --locked --quiet cargo-generate-rpm || return
     if [ -d fuzz ]; then
         cargo fuzz --version 2>/dev/null || run cargo install --locked --quiet cargo-fuzz || return
     fi

@@ -20,6 +20,7 @@ mod issuing;
 mod local;
 mod local_names;
 mod mkcert;
+mod package;
 mod rig;
 mod scale;
 mod secure_clients;

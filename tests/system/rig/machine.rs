@@ -1,0 +1,253 @@
+//! A Debian machine booted with its own systemd: systemd-nspawn(1) on a root folder that mmdebstrap(1) made.
+//!
+//! It has a network of its own, in which only `lo` is up, and what it writes to its disk is gone with it, unless it is a
+//! [`Machine::lasting`] one. Both programs need root.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    thread,
+};
+
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::TempDir;
+
+use super::{PATIENCE, folder, run, succeed, wait_for};
+
+/// What every machine has. A changed list makes a new root folder.
+const PACKAGES: &[&str] =
+    &["systemd", "systemd-sysv", "dbus", "ca-certificates", "curl", "iproute2", "libcap2-bin", "nftables", "procps"];
+/// What a machine of Debian's family has beside that.
+const DEBIAN: &[&str] = &["apt", "man-db", "ufw"];
+/// And one of Fedora's family, as far as Debian can play it.
+const FEDORA: &[&str] = &["dnf", "firewalld", "rpm"];
+/// The release with the oldest systemd that is promised.
+const SUITE: &str = "bookworm";
+/// Where a machine sees [`Machine::share`].
+const SHARED: &str = "/t";
+
+/// A root folder that machines boot from, and never change.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Root {
+    /// With apt and ufw.
+    Debian,
+    /// With dnf, rpm and firewalld.
+    Fedora,
+}
+
+impl Root {
+    /// Where it is; made by the first who asks, and kept for later runs.
+    fn path(self) -> PathBuf {
+        static MADE: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
+        let (name, own) = match self {
+            Self::Debian => ("debian", DEBIAN),
+            Self::Fedora => ("fedora", FEDORA),
+        };
+        MADE[self as usize].get_or_init(|| make(name, &[PACKAGES, own].concat())).clone()
+    }
+}
+
+fn make(name: &str, packages: &[&str]) -> PathBuf {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (path, list) = (base.join(format!("root-{name}")), format!("{SUITE} {}\n", packages.join(" ")));
+    // Written last: half a root folder has none.
+    let mark = base.join(format!("root-{name}.packages"));
+    if fs::read_to_string(&mark).is_ok_and(|made| made == list) {
+        return path;
+    }
+    let _ = fs::remove_file(&mark);
+    // By the program: it stays on this file system.
+    succeed(Command::new("rm").args(["--recursive", "--force", "--one-file-system"]).arg(&path));
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--quiet", "--variant=minbase", SUITE]).arg(&path).arg(format!("--include={}", packages.join(",")));
+    // Manual pages are left out by some images, and are a part of what is tested.
+    command.arg("--dpkgopt=path-include=/usr/share/man/*");
+    succeed(&mut command);
+    fs::write(&mark, list).unwrap();
+    path
+}
+
+/// A running machine; dropped, it is switched off hard.
+pub(crate) struct Machine {
+    container: Child,
+    /// Its first process, as this machine numbers it.
+    leader: Pid,
+    shared: TempDir,
+    disk: Disk,
+}
+
+/// Where it writes.
+enum Disk {
+    /// To memory, above a root folder.
+    Passing(Root),
+    /// To a copy of a root folder.
+    Lasting(TempDir),
+}
+
+impl Machine {
+    /// Boots one whose disk is gone with it.
+    pub(crate) fn boot(root: Root) -> Self {
+        Self::start(Disk::Passing(root), folder())
+    }
+
+    /// Boots one that can boot again with what it wrote.
+    pub(crate) fn lasting(root: Root) -> Self {
+        let copy = folder();
+        succeed(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(root.path().join(".")).arg(copy.path()));
+        Self::start(Disk::Lasting(copy), folder())
+    }
+
+    fn start(disk: Disk, shared: TempDir) -> Self {
+        let log = shared.path().join("console");
+        let output = File::create(&log).unwrap();
+        let mut command = Command::new("systemd-nspawn");
+        match &disk {
+            Disk::Passing(root) => command.arg("--volatile=overlay").arg("--directory").arg(root.path()),
+            Disk::Lasting(copy) => command.arg("--directory").arg(copy.path()),
+        };
+        command.args(["--quiet", "--boot", "--private-network", "--register=no", "--keep-unit", "--console=pipe"]);
+        // The folder's name is one that nobody else has.
+        let name = shared.path().file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
+        command.arg(format!("--machine={name}")).arg(format!("--bind={}:{SHARED}", shared.path().display()));
+        command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
+        let mut container = command.spawn().unwrap();
+        let console = || fs::read_to_string(&log).unwrap_or_default();
+        let leader = wait_for("the first process of a machine", PATIENCE, || {
+            assert!(container.try_wait().unwrap().is_none(), "a machine did not start: {}", console());
+            let id = container.id();
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            children.split_whitespace().map(|child| child.parse().unwrap()).find(|child: &i32| {
+                fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "systemd")
+            })
+        });
+        let machine = Self { container, leader: Pid::from_raw(leader), shared, disk };
+        wait_for("a machine that has booted", 2 * PATIENCE, || {
+            let state = run(machine.command("systemctl").arg("is-system-running"));
+            let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
+            assert_ne!(state, "degraded", "failed: {}", machine.sh("systemctl --failed --no-pager"));
+            (state == "running").then_some(())
+        });
+        machine
+    }
+
+    /// A program inside, ready to be run.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={}", self.leader));
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wdns=/", "--"]);
+        command.args([
+            "env",
+            "--ignore-environment",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME=/root",
+            "LC_ALL=C.UTF-8",
+        ]);
+        command.args(["DEBIAN_FRONTEND=noninteractive", "TERM=dumb"]).arg(program).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a line of the shell inside, which must succeed, and gives its standard output without the final line break.
+    pub(crate) fn sh(&self, line: &str) -> String {
+        succeed(self.command("sh").args(["-euc", line])).trim_end().to_owned()
+    }
+
+    /// Runs a line of the shell inside.
+    pub(crate) fn try_sh(&self, line: &str) -> Output {
+        run(self.command("sh").args(["-uc", line]))
+    }
+
+    /// A folder that the machine sees as `/t`.
+    pub(crate) fn share(&self) -> &Path {
+        self.shared.path()
+    }
+
+    /// Copies a file into the shared folder; the answer is where the machine sees it.
+    pub(crate) fn give(&self, file: &Path) -> String {
+        let name = file.file_name().unwrap();
+        fs::copy(file, self.share().join(name)).unwrap();
+        format!("{SHARED}/{}", name.to_str().unwrap())
+    }
+
+    /// Writes a file inside.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let mut child = self.command("tee").arg(path).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "cannot write {path}");
+    }
+
+    /// Runs `work` on a thread in the network of this machine: what it connects to, listens on and starts is there. Threads and
+    /// programs that it starts stay there, and may outlive it.
+    pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let network = File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name("inside".to_owned());
+            let thread = thread.spawn_scoped(scope, || {
+                setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A fact about a unit: systemctl show --property.
+    pub(crate) fn property(&self, unit: &str, name: &str) -> String {
+        self.sh(&format!("systemctl show --value --property={name} {unit}"))
+    }
+
+    /// The process id, as this machine numbers it, of a process inside.
+    pub(crate) fn outer_pid(&self, inner: &str) -> Pid {
+        let found = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let number: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+            (namespace(number)? == namespace(self.leader.as_raw())?).then_some(number)
+        });
+        let is_it = |number: &i32| {
+            let status = fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
+            line.split_whitespace().next_back() == Some(inner)
+        };
+        Pid::from_raw(found.into_iter().find(is_it).unwrap_or_else(|| panic!("no process {inner} inside")))
+    }
+
+    /// What a unit wrote to the journal.
+    pub(crate) fn journal(&self, unit: &str) -> String {
+        self.sh(&format!("journalctl --unit={unit} --output=cat --no-pager"))
+    }
+
+    /// Units that have failed, one a line.
+    pub(crate) fn failed_units(&self) -> String {
+        self.sh("systemctl list-units --failed --plain --no-legend --no-pager")
+    }
+
+    /// Shuts it down in order and boots it again, with what it wrote. For a [`Machine::lasting`] one.
+    pub(crate) fn reboot(mut self) -> Self {
+        let _ = self.try_sh("systemctl poweroff");
+        wait_for("a machine that shuts down", 2 * PATIENCE, || self.container.try_wait().unwrap());
+        let disk = std::mem::replace(&mut self.disk, Disk::Passing(Root::Debian));
+        assert!(matches!(disk, Disk::Lasting(_)), "this machine forgets");
+        let shared = std::mem::replace(&mut self.shared, folder());
+        Self::start(disk, shared)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if matches!(self.container.try_wait(), Ok(None)) {
+            let _ = kill(self.leader, Signal::SIGKILL);
+        }
+        let _ = self.container.wait();
+        if thread::panicking() {
+            let console = fs::read_to_string(self.shared.path().join("console")).unwrap_or_default();
+            let end = console.len().saturating_sub(4_000);
+            super::note(&format!("the console of the machine:\n{}", console.get(end..).unwrap_or(&console)));
+        }
+    }
+}
