@@ -4,6 +4,12 @@ _hotcore_words() {
     COMPREPLY=( $(compgen -W "$1" -- "${COMP_WORDS[COMP_CWORD]}") )
 }
 
+_hotcore_files() {
+    compopt -o filenames 2>/dev/null
+    local IFS=$'\n'
+    COMPREPLY=( $(compgen -f -- "${COMP_WORDS[COMP_CWORD]}") )
+}
+
 _hotcore() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -95,6 +101,9 @@ _hotcore() {
             if [[ "${cur}" != -* && "${prev}" == add ]] ; then
                 _hotcore_words "$(hotcore list 2>/dev/null | cut -d' ' -f1)"
                 return 0
+            elif [[ "${cur}" != -* && "${prev}" != -* ]] ; then
+                _hotcore_words
+                return 0
             fi
             opts="-h --control --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -117,14 +126,11 @@ _hotcore() {
             return 0
             ;;
         hotcore__subcmd__cert)
-            if [[ "${cur}" != -* && "${prev}" != -* && "${prev}" != cert ]] ; then
-                compopt -o filenames 2>/dev/null
-                local IFS=$'\n'
-                COMPREPLY=( $(compgen -f -- "${cur}") )
-                return 0
-            fi
             if [[ "${cur}" != -* && "${prev}" == cert ]] ; then
                 _hotcore_words "$(hotcore list 2>/dev/null | cut -d' ' -f1)"
+                return 0
+            elif [[ "${cur}" != -* && "${prev}" != -* ]] ; then
+                _hotcore_files
                 return 0
             fi
             opts="-h --remove --state --json --control --help"
@@ -309,6 +315,9 @@ _hotcore() {
             if [[ "${cur}" != -* && "${prev}" == remove ]] ; then
                 _hotcore_words "$(hotcore list 2>/dev/null | cut -d' ' -f1)"
                 return 0
+            elif [[ "${cur}" != -* && "${prev}" != -* ]] ; then
+                _hotcore_words
+                return 0
             fi
             opts="-h --control --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -333,6 +342,9 @@ _hotcore() {
         hotcore__subcmd__retry)
             if [[ "${cur}" != -* && "${prev}" == retry ]] ; then
                 _hotcore_words "$(hotcore list 2>/dev/null | cut -d' ' -f1)"
+                return 0
+            elif [[ "${cur}" != -* && "${prev}" != -* ]] ; then
+                _hotcore_words
                 return 0
             fi
             opts="-h --control --help"

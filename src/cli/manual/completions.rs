@@ -44,7 +44,8 @@ fn name(command: &Command) -> &'static str {
 fn hinted(arg: Arg, commands: &[&'static str]) -> Arg {
     let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
     match (arg.get_id().as_str(), value.as_deref()) {
-        (DOMAIN, _) => arg.value_hint(ValueHint::Hostname),
+        // Our parser lets it be missing, to say so by itself; here it would be offered together with what comes behind it.
+        (DOMAIN, _) => arg.required(true).value_hint(ValueHint::Hostname),
         ("command", _) => arg.value_parser(PossibleValuesParser::new(commands.to_vec())),
         (_, Some("DIR")) => arg.value_hint(ValueHint::DirPath),
         (_, Some("FILE")) => arg.value_hint(ValueHint::FilePath),
@@ -77,25 +78,17 @@ fn behind(text: &str, mark: &str, more: &str) -> String {
     text.replace(mark, &format!("{mark}{more}"))
 }
 
-/// The generated part offers options to whatever comes behind a command.
+/// The generated part offers options for whatever comes behind a command.
 fn bash(mut text: String, program: &Command) -> String {
     for name in with_domain(program) {
+        let later = if with_files(program).contains(&name) { "_hotcore_files" } else { "_hotcore_words" };
         let more = format!(
             r#"
             if [[ "${{cur}}" != -* && "${{prev}}" == {name} ]] ; then
                 _hotcore_words "$(hotcore list 2>/dev/null | cut -d' ' -f1)"
                 return 0
-            fi"#
-        );
-        text = behind_case(&text, name, &more);
-    }
-    for name in with_files(program) {
-        let more = format!(
-            r#"
-            if [[ "${{cur}}" != -* && "${{prev}}" != -* && "${{prev}}" != {name} ]] ; then
-                compopt -o filenames 2>/dev/null
-                local IFS=$'\n'
-                COMPREPLY=( $(compgen -f -- "${{cur}}") )
+            elif [[ "${{cur}}" != -* && "${{prev}}" != -* ]] ; then
+                {later}
                 return 0
             fi"#
         );
@@ -114,6 +107,12 @@ fn bash(mut text: String, program: &Command) -> String {
 _hotcore_words() {
     compopt +o default +o bashdefault 2>/dev/null
     COMPREPLY=( $(compgen -W "$1" -- "${COMP_WORDS[COMP_CWORD]}") )
+}
+
+_hotcore_files() {
+    compopt -o filenames 2>/dev/null
+    local IFS=$'\n'
+    COMPREPLY=( $(compgen -f -- "${COMP_WORDS[COMP_CWORD]}") )
 }
 
 "#;
