@@ -9,6 +9,8 @@ mod cert;
 mod certificates;
 mod daemon;
 mod failure;
+#[cfg(test)]
+mod manual;
 mod output;
 mod rules;
 mod serve;
