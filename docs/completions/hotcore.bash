@@ -368,7 +368,7 @@ _hotcore() {
             return 0
             ;;
         hotcore__subcmd__serve)
-            opts="-h --http --https --state --local --acme-directory --acme-root --acme-contact --workers --access-log --control --help"
+            opts="-h --http --https --state --local --acme-directory --acme-root --acme-contact --workers --access-log --hand-over --control --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -425,6 +425,13 @@ _hotcore() {
                     return 0
                     ;;
                 --workers)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --hand-over)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

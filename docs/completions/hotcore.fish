@@ -84,6 +84,7 @@ complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l acme-directory
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l acme-root -d 'Trust that server if one of the certificates in this file has signed its own [default: as browsers do]' -r -F
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l acme-contact -d 'Your mail address, for whoever signs certificates' -r -f
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l workers -d 'Threads that route [default: one for each processor]' -r -f
+complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l hand-over -d 'Serve nothing: have the process with this number start its successor (a reload), and wait until that serves' -r -f
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l control -d 'Where the daemon takes commands, on loopback [default: 127.0.0.1:40608]' -r -f
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l local -d 'For development: listen on loopback only, on 8080 where 80 is not allowed, and let nobody sign certificates'
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l access-log -d 'Log each request'
