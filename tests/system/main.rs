@@ -15,6 +15,7 @@ mod commands;
 mod crashes;
 mod deploys;
 mod disk;
+mod hitless;
 mod https;
 mod issuing;
 mod local;
