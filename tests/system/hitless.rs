@@ -216,7 +216,7 @@ fn nobody_notices_a_reload_or_an_upgrade() {
     calm.assert_none_failed();
     busy.assert_none_failed();
     assert!(calm.answered() + busy.answered() >= plan.requests);
-    assert_eq!(drops.from_queues(), 0, "{drops:?}");
+    assert_eq!(drops.out_of_queues(), 0, "{drops:?}");
     assert_eq!(stage.restarts(), 0);
     stage.assert_units_well();
 
@@ -267,7 +267,7 @@ fn a_restart_refuses_nobody() {
     for seen in [few, many] {
         seen.assert_none_lost_but_on_kept();
     }
-    assert_eq!(drops.from_queues(), 0, "{drops:?}");
+    assert_eq!(drops.out_of_queues(), 0, "{drops:?}");
     stage.assert_units_well();
 }
 
@@ -332,6 +332,6 @@ fn a_killed_process_takes_nothing_along_but_the_requests_in_flight() {
         assert_eq!(all.count(failure), 0, "{failure:?}:{all}");
     }
     assert_eq!(stage.restarts(), 20);
-    assert_eq!(drops.from_queues(), 0, "{drops:?}");
+    assert_eq!(drops.out_of_queues(), 0, "{drops:?}");
     stage.assert_units_well();
 }

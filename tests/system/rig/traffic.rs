@@ -71,7 +71,8 @@ impl Drops {
         let text = machine.sh("grep ^TcpExt: /proc/net/netstat");
         let (names, figures) = text.split_once('\n').unwrap();
         let counts = names.split_whitespace().zip(figures.split_whitespace()).filter_map(|(name, figure)| {
-            let is_meant = name.starts_with("ListenDrops") || name == "ListenOverflows" || name.starts_with("TCPAbortOn");
+            let is_meant =
+                name.starts_with("ListenDrops") || name == "ListenOverflows" || name.starts_with("TCPAbortOn");
             is_meant.then(|| (name.to_owned(), figure.parse().unwrap()))
         });
         Self(counts.collect())
@@ -83,7 +84,7 @@ impl Drops {
     }
 
     /// Connections that found no place in the queue of a listening socket, or were thrown out of it.
-    pub(crate) fn from_queues(&self) -> u64 {
+    pub(crate) fn out_of_queues(&self) -> u64 {
         self.0.iter().filter(|(name, _)| name.starts_with("Listen")).map(|(_, count)| count).sum()
     }
 }
