@@ -457,8 +457,6 @@ pub const FRESH_GRACE: Duration = Duration::from_millis(250);
 pub const HANDOVER_DRAIN: Duration = Duration::from_secs(30);
 /// Tunnels and moving bodies get this long after a hand-over (B207).
 pub const HANDOVER_TUNNELS: Duration = Duration::from_secs(3600);
-/// Processes at a time, the one that serves and those that drain; beyond it the oldest is cut.
-pub const GENERATIONS_MAX: usize = 4;
 /// A new generation must be ready within this time (B205).
 pub const HANDOVER_WAIT: Duration = Duration::from_secs(15);
 /// `hotcore serve --hand-over` waits this long for the outcome; below what systemd waits for a reload.

@@ -14,8 +14,8 @@ use std::{
 use hotcore::limits::{GENERATIONS_MAX, HANDOVER_DRAIN, STOP_DRAIN};
 
 use crate::rig::{
-    Backend, Client, Control, Drops, Failure, Installed, Machine, PATIENCE, Root, Seen, Traffic, WebSocket, deb, note,
-    wait_for,
+    Backend, Client, Control, Drops, Failure, IN_FLIGHT_MAX, Installed, Machine, PATIENCE, Root, Seen, Traffic,
+    WebSocket, deb, note, wait_for,
 };
 
 /// What the site and the one without a certificate say.
@@ -137,6 +137,13 @@ impl Tunnels {
         }
     }
 
+    /// Waits until none of them carries a message.
+    fn assert_cut(self) {
+        for mut tunnel in self.0.into_iter().flatten() {
+            wait_for("the end of a tunnel", PATIENCE, || tunnel.ask("still there?").is_err().then_some(()));
+        }
+    }
+
     /// Does `work` while messages go through all of them.
     fn talk_during(&mut self, work: impl FnOnce()) {
         let done = AtomicBool::new(false);
@@ -232,6 +239,54 @@ fn nobody_notices_a_reload_or_an_upgrade() {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
+/// B207. More reloads in a row than processes may drain at a time; then one that is restarted, and one that is killed, while another
+/// still drains.
+#[test]
+fn an_older_process_that_drains_is_in_nobodys_way() {
+    let stage = Stage::new();
+    let machine = stage.machine();
+    let traffic = stage.traffic();
+    traffic.wait_for_more(500);
+    let begun = Instant::now();
+    for _ in 0..20 {
+        machine.sh("systemctl reload hotcore");
+    }
+    let took = begun.elapsed();
+    traffic.wait_for_more(AFTERMATH);
+    let seen = traffic.take();
+    note(&format!("20 reloads in a row within {took:?}:{seen}"));
+    seen.assert_none_failed();
+    assert_eq!(stage.restarts(), 0);
+
+    let reload_with_a_tunnel = || {
+        let mut tunnels = Tunnels(VecDeque::from([stage.tunnels()]));
+        machine.sh("systemctl reload hotcore");
+        tunnels.assert_alive();
+        assert!(stage.generations() > 1);
+        traffic.take().assert_none_failed();
+        tunnels
+    };
+    let tunnels = reload_with_a_tunnel();
+    let begun = Instant::now();
+    machine.sh("systemctl restart hotcore");
+    note(&format!("a restart while an older process drains: {:?}", begun.elapsed()));
+    assert_eq!(stage.generations(), 1, "a restart ends all");
+    tunnels.assert_cut();
+    traffic.wait_for_more(AFTERMATH);
+    traffic.take().assert_none_lost_but_on_kept();
+
+    let tunnels = reload_with_a_tunnel();
+    stage.kill();
+    tunnels.assert_cut();
+    traffic.wait_for_more(AFTERMATH);
+    let seen = traffic.end();
+    note(&format!("kill -9 while an older process drains:{seen}"));
+    let counts = [Failure::Refused, Failure::Late, Failure::Wrong].map(|failure| seen.count(failure));
+    assert!(counts == [0; 3] && seen.lost() <= IN_FLIGHT_MAX, "{seen}");
+    assert_eq!(stage.generations(), 1);
+    stage.assert_units_well();
+}
+
 /// B203, B209. Restarts, far more of them in a row than systemd's usual limit allows: new visitors wait, and what had begun is finished.
 #[test]
 fn a_restart_refuses_nobody() {
@@ -317,7 +372,7 @@ fn a_killed_process_takes_nothing_along_but_the_requests_in_flight() {
         traffic.wait_for_more(200);
         let seen = traffic.take();
         let lost = seen.lost();
-        assert!(lost <= traffic.in_flight_max(), "{lost} requests lost at one kill:{seen}");
+        assert!(lost <= IN_FLIGHT_MAX, "{lost} requests lost at one kill:{seen}");
         all.add(seen);
     }
     // One after the other, without a moment of rest.

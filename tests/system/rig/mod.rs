@@ -41,7 +41,7 @@ pub(crate) use responder::Responder;
 pub(crate) use secure::{SecureSite, s_client};
 pub(crate) use secure_load::{Door, SecureLoad, Way};
 pub(crate) use tally::{Failure, Seen, Tally};
-pub(crate) use traffic::{Drops, Traffic};
+pub(crate) use traffic::{Drops, IN_FLIGHT_MAX, Traffic};
 pub(crate) use websocket::WebSocket;
 
 /// How long a test waits for an event before it fails: far beyond what a loaded machine needs.

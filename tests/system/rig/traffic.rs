@@ -9,7 +9,7 @@ const PLAIN: &[Habit] = &[Habit::New, Habit::New, Habit::Kept, Habit::Kept, Habi
 /// Clients by HTTPS.
 const SECURE: &[Way] = &[Way::Http2, Way::Http2, Way::Kept, Way::Kept, Way::Resumed, Way::Full];
 /// Requests at a time, at most: each of a connection of HTTP/2 has four.
-const IN_FLIGHT_MAX: usize = PLAIN.len() + SECURE.len() + 2 * 3;
+pub(crate) const IN_FLIGHT_MAX: usize = PLAIN.len() + SECURE.len() + 2 * 3;
 /// After each answer a client rests, so that connections are idle at times, and processors, too: what an event adds to a wait shows.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -40,11 +40,6 @@ impl Traffic {
             ),
             tally: Arc::clone(&tally),
         })
-    }
-
-    /// How many requests there are at a time, at most.
-    pub(crate) fn in_flight_max(&self) -> usize {
-        IN_FLIGHT_MAX
     }
 
     /// Waits until `count` more requests were answered.
