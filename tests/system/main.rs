@@ -16,6 +16,7 @@ mod completions;
 mod crashes;
 mod deploys;
 mod disk;
+mod hitless;
 mod https;
 mod issuing;
 mod local;
