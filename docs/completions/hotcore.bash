@@ -161,7 +161,7 @@ _hotcore() {
             return 0
             ;;
         hotcore__subcmd__check)
-            opts="-h --certs --json --control --help"
+            opts="-h --certs --ports --json --control --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

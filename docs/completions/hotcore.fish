@@ -36,7 +36,7 @@ complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "msg" -d 'Send a mes
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "log" -d 'Follow the log of the daemon'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "status" -d 'Show the status of the daemon; the same as no command'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "retry" -d 'Try now to get the certificate of a domain name'
-complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "check" -d 'Ask whether the daemon answers, or whether its certificates are well'
+complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "check" -d 'Ask whether the daemon answers, whether its certificates are well, or who has its ports'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "version" -d 'Print the version number'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "license" -d 'Print the licence'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "credits" -d 'List the libraries in this program and their licences'
@@ -65,6 +65,7 @@ complete -c hotcore -n "__fish_hotcore_using_subcommand retry" -l control -d 'Wh
 complete -c hotcore -n "__fish_hotcore_using_subcommand retry" -s h -l help -d 'Print help'
 complete -c hotcore -n "__fish_hotcore_using_subcommand check" -l control -d 'Where the daemon takes commands, on loopback [default: 127.0.0.1:40608]' -r -f
 complete -c hotcore -n "__fish_hotcore_using_subcommand check" -l certs -d 'Look at the certificates'
+complete -c hotcore -n "__fish_hotcore_using_subcommand check" -l ports -d 'Look who has ports 80 and 443; as root, to see other users\' programs'
 complete -c hotcore -n "__fish_hotcore_using_subcommand check" -l json -d 'Print JSON'
 complete -c hotcore -n "__fish_hotcore_using_subcommand check" -s h -l help -d 'Print help'
 complete -c hotcore -n "__fish_hotcore_using_subcommand version" -l control -d 'Where the daemon takes commands, on loopback [default: 127.0.0.1:40608]' -r -f
