@@ -20,6 +20,7 @@ mod issuing;
 mod local;
 mod local_names;
 mod mkcert;
+mod reload;
 mod rig;
 mod scale;
 mod secure_clients;
