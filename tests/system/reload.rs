@@ -108,7 +108,7 @@ fn a_broken_new_program_is_discarded_and_the_old_one_goes_on_b205() {
                 .any(|said| said.text.contains("STATUS=") && said.text.contains(expected))
                 .then_some(())
         });
-        assert!(manager.log().contains(expected), "{what}: {}", manager.log());
+        wait_for("the log says it", PATIENCE, || manager.log().contains(expected).then_some(()));
         wait_for("nothing is left of it", PATIENCE, || children(first).is_empty().then_some(()));
         manager.commands().add(&format!("{}.example", what.replace(' ', "-")), 3000);
         begun.elapsed()
