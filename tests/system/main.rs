@@ -24,6 +24,7 @@ mod local_names;
 mod manual;
 mod mkcert;
 mod package;
+mod reload;
 mod rig;
 mod scale;
 mod secure_clients;
