@@ -14,18 +14,14 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Whether any program has it, even one that this user may not see.
+    pub fn has_one(kind: Kind, port: u16) -> bool {
+        !sockets(kind, port).is_empty()
+    }
+
     /// Looks through the processes that this user may see.
     pub fn find(kind: Kind, port: u16) -> Option<Self> {
-        let (tables, state) = match kind {
-            Kind::Http | Kind::Https => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
-            Kind::Control => (["/proc/net/udp", "/proc/net/udp6"], "07"),
-        };
-        let sockets: Vec<String> = tables
-            .iter()
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .flat_map(|table| inodes(&table, state, port))
-            .map(|inode| format!("socket:[{inode}]"))
-            .collect();
+        let sockets: Vec<String> = sockets(kind, port).into_iter().map(|inode| format!("socket:[{inode}]")).collect();
         if sockets.is_empty() {
             return None;
         }
@@ -48,6 +44,16 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (process {})", self.name, self.process)
     }
+}
+
+/// The inodes of the sockets on `port`.
+fn sockets(kind: Kind, port: u16) -> Vec<u64> {
+    let (tables, state) = match kind {
+        Kind::Http | Kind::Https => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
+        Kind::Control => (["/proc/net/udp", "/proc/net/udp6"], "07"),
+    };
+    let tables = tables.iter().filter_map(|path| fs::read_to_string(path).ok());
+    tables.flat_map(|table| inodes(&table, state, port)).collect()
 }
 
 /// The inodes of the sockets of a table that are in `state` on `port`.
@@ -94,7 +100,9 @@ mod tests {
     #[test]
     fn the_holder_of_a_port_is_named_b215() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let holder = Holder::find(Kind::Http, listener.local_addr().unwrap().port()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let holder = Holder::find(Kind::Http, port).unwrap();
+        assert!(Holder::has_one(Kind::Http, port));
         assert_eq!(holder.process, std::process::id());
         assert!(!holder.name.is_empty() && holder.to_string().contains("(process "));
     }
