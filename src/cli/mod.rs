@@ -11,6 +11,7 @@ mod daemon;
 mod failure;
 #[cfg(test)]
 mod manual;
+mod install;
 mod output;
 mod ports;
 mod rules;
@@ -25,6 +26,7 @@ use self::{
     failure::{Exit, Failure},
     output::Output,
 };
+use crate::service;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -45,6 +47,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
         Ok(arguments) => arguments,
         Err(answer) => return about::answer_of_the_parser(&answer, output),
     };
+    drop_what_the_file_gives(arguments.command.as_ref())?;
     let Some(command) = arguments.command else {
         return daemon::status(arguments.control.client()?, arguments.json, output);
     };
@@ -68,8 +71,18 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
         Command::License => about::license(output),
         Command::Credits(form) => about::credits(form.json, output),
         Command::Help { command } => about::help(command.as_deref(), output),
+        Command::Install(typed) => install::install(&typed, output),
         Command::Serve(serve) => serve::serve(serve, arguments.control.addresses),
     }
+}
+
+/// An installed program's file may listen on ports below 1024, for a start by hand. Any other command of an ordinary user needs
+/// nothing of that.
+fn drop_what_the_file_gives(command: Option<&Command>) -> Result<(), Failure> {
+    if matches!(command, Some(Command::Serve(_))) || nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    service::privileges::drop_capabilities().map_err(Failure::refused)
 }
 
 #[cfg(test)]

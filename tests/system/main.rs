@@ -18,6 +18,7 @@ mod deploys;
 mod disk;
 mod hitless;
 mod https;
+mod install;
 mod issuing;
 mod local;
 mod local_names;
