@@ -16,6 +16,7 @@ mod crashes;
 mod deploys;
 mod disk;
 mod https;
+mod install_sh;
 mod issuing;
 mod local;
 mod local_names;
