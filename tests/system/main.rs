@@ -21,6 +21,7 @@ mod issuing;
 mod local;
 mod local_names;
 mod mkcert;
+mod operating;
 mod package;
 mod rig;
 mod scale;
