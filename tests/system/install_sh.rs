@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::rig::{Backend, Identity, Machine, Root, beside, deb, folder, sha256, succeed};
+use crate::rig::{Backend, Identity, Machine, Root, beside, deb, folder, rpm, sha256, skip, succeed};
 
 const OLD: &str = "0.1.0-1";
 const NEW: &str = "0.2.0-1";
@@ -271,6 +271,51 @@ fn where_the_script_cannot_work_it_says_so_and_changes_nothing() {
     let (_, said) = fresh.run(&format!("PATH={sudo}:$PATH {somebody} {install}"));
     assert!(said.contains("as root: env DEBIAN_FRONTEND=noninteractive apt-get"), "{said}");
     assert_eq!(fresh.installed(), "");
+}
+
+/// Where .rpm packages are the system's own; dnf itself is a stand-in, as Debian's knows no package that hotcore could need.
+#[test]
+fn the_script_takes_the_rpm_where_that_is_the_systems_own() {
+    let manifest = fs::read_to_string(beside("../../Cargo.toml")).unwrap();
+    if !manifest.contains("[package.metadata.generate-rpm]") {
+        return skip(
+            "the_script_takes_the_rpm_where_that_is_the_systems_own",
+            "Cargo.toml says nothing of an .rpm yet",
+        );
+    }
+    let fresh = Fresh::boot(Root::Fedora);
+    fresh.machine.write("/etc/os-release", "ID=fedora\n");
+    let (release, architecture) = (fresh.machine.share().join("release"), fresh.machine.sh("uname -m"));
+    fs::create_dir(&release).unwrap();
+    let mut sums = String::new();
+    for version in ["0.2.0", "0.10.0"] {
+        let name = format!("hotcore-{version}-1.{architecture}.rpm");
+        fs::copy(rpm(version), release.join(&name)).unwrap();
+        sums += &format!("{}  {name}\n", sha256(&release.join(&name)));
+    }
+    fs::write(release.join("SHA256SUMS"), sums).unwrap();
+    let dnf = fresh.stub(
+        "dnf",
+        "echo \"dnf $*\"\nfor file in \"$@\"; do :; done\n[ $1 != downgrade ] || old=--oldpackage\nexec rpm -U ${old-} --nodeps $file",
+    );
+    let script = format!("PATH={dnf}:$PATH sh /t/install.sh");
+    let old = format!("/t/release/hotcore-0.2.0-1.{architecture}.rpm");
+    fresh.succeeds(
+        &format!("{script} {old}"),
+        &["as it should be", "dnf install --assumeyes ", "hotcore 0.2.0-1 serves"],
+    );
+    fresh.succeeds(&format!("{script} {old}"), &["hotcore 0.2.0-1 is installed already", "serves"]);
+    fresh.succeeds(&format!("{script} /t/release"), &["as it should be", "hotcore 0.10.0-1 serves"]);
+    fresh.refuses(1, &format!("{script} {old}"), "0.2.0-1 is older: take --allow-downgrade");
+    fresh.succeeds(&format!("{script} {old} --allow-downgrade"), &["dnf downgrade ", "hotcore 0.2.0-1 serves"]);
+    fresh.refuses(
+        1,
+        &format!("touch /t/x.deb; {script} /t/x.deb"),
+        "is a .deb, and this system installs .rpm packages",
+    );
+    let uname = fresh.stub("uname", "if [ $1 = -m ]; then echo riscv64; else echo Linux; fi");
+    fresh.refuses(1, &format!("PATH={uname}:{dnf}:$PATH sh /t/install.sh {old}"), "there is no package for riscv64");
+    assert_eq!(fresh.machine.sh("rpm --query hotcore"), format!("hotcore-0.2.0-1.{architecture}"));
 }
 
 /// A download that breaks off runs nothing, wherever that is; all of it installs.
