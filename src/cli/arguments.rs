@@ -207,15 +207,19 @@ pub(super) struct Cert {
     pub(super) json: bool,
 }
 
-/// Ask whether the daemon answers, or whether its certificates are well
+/// Ask whether the daemon answers, whether its certificates are well, or who has its ports
 ///
 /// With --certs a line is printed for each domain whose certificate has ended or is not renewed, that waits for its first one, or
-/// whose own certificate ends within 14 days; then the exit code is 1.
+/// whose own certificate ends within 14 days; then the exit code is 1. With --ports the daemon is not asked: it is told which other
+/// program has port 80 or 443, as far as this user may see it; then the exit code is 1 as well.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Look at the certificates
     #[arg(long)]
     pub(super) certs: bool,
+    /// Look who has ports 80 and 443; as root, to see other users' programs
+    #[arg(long, conflicts_with = "certs")]
+    pub(super) ports: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

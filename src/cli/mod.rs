@@ -9,7 +9,10 @@ mod cert;
 mod certificates;
 mod daemon;
 mod failure;
+#[cfg(test)]
+mod manual;
 mod output;
+mod ports;
 mod rules;
 mod serve;
 mod typed;
@@ -59,6 +62,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
         Command::Status(form) => daemon::status(client()?, form.json, output),
         Command::Retry(name) => certificates::retry(&name, client()?, output),
         Command::Check(check) if check.certs => certificates::check(client()?, check.json, output),
+        Command::Check(check) if check.ports => ports::check(check.json, output),
         Command::Check(check) => daemon::check(client()?, check.json, output),
         Command::Version(form) => about::version(client()?, form.json, output),
         Command::License => about::license(output),
