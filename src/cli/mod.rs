@@ -9,9 +9,9 @@ mod cert;
 mod certificates;
 mod daemon;
 mod failure;
+mod install;
 #[cfg(test)]
 mod manual;
-mod install;
 mod output;
 mod ports;
 mod rules;
