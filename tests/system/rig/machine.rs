@@ -90,6 +90,40 @@ pub(crate) struct Machine {
     leader: Pid,
     shared: TempDir,
     disk: Disk,
+    _groups: ControlGroups,
+}
+
+/// Where the kernel counts a machine's processes (cgroups(7)): of its own, as two systemds in one tree get into each other's way.
+struct ControlGroups(Vec<PathBuf>);
+
+impl ControlGroups {
+    /// In the tree of cgroup v2, or in those that systemd keeps beside v1.
+    fn new(name: &str) -> Self {
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"].map(Path::new);
+        let trees = trees.iter().filter(|tree| tree.join("cgroup.procs").exists());
+        let groups: Vec<_> = trees.map(|tree| tree.join(name)).collect();
+        for group in &groups {
+            fs::create_dir_all(group).unwrap();
+        }
+        Self(groups)
+    }
+
+    /// A program that starts in them.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("sh");
+        let enter = "while [ \"$1\" != -- ]; do echo $$ > \"$1/cgroup.procs\" || exit; shift; done; shift; exec \"$@\"";
+        command.args(["-uc", enter, "sh"]).args(&self.0).args(["--", program]);
+        command
+    }
+}
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        // The kernel lets go of them a little after the last process has ended.
+        for group in &self.0 {
+            let _ = run(Command::new("find").arg(group).args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]));
+        }
+    }
 }
 
 /// Where it writes.
@@ -116,14 +150,15 @@ impl Machine {
     fn start(disk: Disk, shared: TempDir) -> Self {
         let log = shared.path().join("console");
         let output = File::create(&log).unwrap();
-        let mut command = Command::new("systemd-nspawn");
+        // The folder's name is one that nobody else has.
+        let name = shared.path().file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
+        let groups = ControlGroups::new(&name);
+        let mut command = groups.command("systemd-nspawn");
         match &disk {
             Disk::Passing(root) => command.arg("--volatile=overlay").arg("--directory").arg(root.path()),
             Disk::Lasting(copy) => command.arg("--directory").arg(copy.path()),
         };
         command.args(["--quiet", "--boot", "--private-network", "--register=no", "--keep-unit", "--console=pipe"]);
-        // The folder's name is one that nobody else has.
-        let name = shared.path().file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
         command.arg(format!("--machine={name}")).arg(format!("--bind={}:{SHARED}", shared.path().display()));
         command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
         let mut container = command.spawn().unwrap();
@@ -136,7 +171,7 @@ impl Machine {
                 fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "systemd")
             })
         });
-        let machine = Self { container, leader: Pid::from_raw(leader), shared, disk };
+        let machine = Self { container, leader: Pid::from_raw(leader), shared, disk, _groups: groups };
         wait_for("a machine that has booted", 2 * PATIENCE, || {
             let state = run(machine.command("systemctl").arg("is-system-running"));
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
@@ -242,6 +277,7 @@ impl Machine {
         let disk = std::mem::replace(&mut self.disk, Disk::Passing(Root::Debian));
         assert!(matches!(disk, Disk::Lasting(_)), "this machine forgets");
         let shared = std::mem::replace(&mut self.shared, folder());
+        drop(self);
         Self::start(disk, shared)
     }
 }
