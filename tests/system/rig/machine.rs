@@ -28,7 +28,7 @@ const PACKAGES: &[&str] =
 /// What a machine of Debian's family has beside that.
 const DEBIAN: &[&str] = &["apt", "man-db", "ufw"];
 /// And one of Fedora's family, as far as Debian can play it.
-const FEDORA: &[&str] = &["dnf", "firewalld", "rpm"];
+const FEDORA: &[&str] = &["dnf", "firewalld", "netbase", "rpm"];
 /// The release with the oldest systemd that is promised.
 const SUITE: &str = "bookworm";
 /// Where a machine sees [`Machine::share`].
