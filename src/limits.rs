@@ -459,6 +459,22 @@ pub const HANDOVER_DRAIN: Duration = Duration::from_secs(30);
 pub const HANDOVER_TUNNELS: Duration = Duration::from_secs(3600);
 /// A new generation must be ready within this time (B205).
 pub const HANDOVER_WAIT: Duration = Duration::from_secs(15);
+/// `hotcore serve --hand-over` waits this long for the outcome; below what systemd waits for a reload.
+pub const RELOAD_WAIT: Duration = Duration::from_secs(30);
+/// Processes at a time, the one that serves and those that drain; beyond it the oldest is cut.
+pub const GENERATIONS_MAX: usize = 4;
+/// A new generation that was told to serve accepts and reads within this time, or is taken for lost.
+pub const HANDOVER_READY_WAIT: Duration = Duration::from_secs(5);
+/// What starts a new generation ends within this time after it has closed its channel.
+pub const STARTER_WAIT: Duration = Duration::from_millis(100);
+/// Those who knock at the door and have not said what they want: beyond it others wait in the kernel's queue.
+pub const KNOCKS_MAX: usize = 8;
+/// Who knocks says within this time what it wants: it is one line, written at once.
+pub const KNOCK_WAIT: Duration = Duration::from_secs(1);
+/// A reload that failed is shown as a problem for this long, unless another one succeeds.
+pub const RELOAD_FAILURE_SHOWN: Duration = Duration::from_secs(24 * 3600);
+/// A connection to ourselves is made within this time; then it counts as failed (B213).
+pub const PROBE_WAIT: Duration = Duration::from_secs(1);
 /// Workers at most; more than any machine has processors.
 pub const WORKERS_MAX: usize = 1024;
 /// An event that repeats is logged at once, then this often with its count (B219).
@@ -508,6 +524,11 @@ pub const STATUS_PROBLEMS_SHOWN_MAX: usize = 3;
 /// Bytes of one line between two generations.
 pub const HANDOVER_LINE_BYTES_MAX: usize = 512;
 
+const _: () = assert!(
+    HANDOVER_WAIT.as_secs() + KEEPER_WAIT.as_secs() + COMMIT_WAIT.as_secs() + HANDOVER_READY_WAIT.as_secs()
+        < RELOAD_WAIT.as_secs(),
+    "the outcome is known before nobody waits for it any more"
+);
 const _: () = assert!(FRESH_GRACE.as_millis() < STOP_DRAIN.as_millis());
 const _: () = assert!(STOP_DRAIN.as_secs() < HANDOVER_DRAIN.as_secs());
 const _: () = assert!(HANDOVER_DRAIN.as_secs() < HANDOVER_TUNNELS.as_secs());

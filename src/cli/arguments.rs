@@ -262,6 +262,9 @@ pub(super) struct Serve {
     /// Log each request
     #[arg(long, env = "HOTCORE_ACCESS_LOG", hide_env_values = true, value_parser = clap::builder::BoolishValueParser::new())]
     pub(super) access_log: bool,
+    /// Serve nothing: have the process with this number start its successor (a reload), and wait until that serves
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) hand_over: Option<u32>,
 }
 
 /// Reads an address to listen on, or says how to write it.

@@ -69,6 +69,11 @@ impl Failure {
         self
     }
 
+    /// What went wrong, in one line.
+    pub(super) fn summary(&self) -> String {
+        self.wrongs.join("; ")
+    }
+
     /// Tells the user; gives the exit code.
     pub(super) fn report(&self, output: &mut Output) -> Exit {
         for wrong in &self.wrongs {

@@ -12,14 +12,40 @@ use std::{
 use super::{arguments::Serve, failure::Failure};
 use crate::{
     limits::CA_ROOT_BYTES_MAX,
-    service::{self, Authority, AuthorityError, Settings},
+    service::{
+        self, Authority, AuthorityError, Settings,
+        handover::{self, New, Role, Successor},
+    },
 };
 
-/// Serves until told to stop.
+/// Serves until told to stop; or takes its part in a hand-over.
 pub(super) fn serve(typed: Serve, control: Vec<SocketAddr>) -> Result<(), Failure> {
     #[expect(clippy::disallowed_methods, reason = "the edge where the environment is read")]
-    let settings = settings(typed, control, |name| env::var_os(name), nix::unistd::geteuid().is_root())?;
-    service::run(settings).map_err(Failure::refused)
+    let variable = |name: &str| env::var_os(name);
+    let is_root = nix::unistd::geteuid().is_root();
+    if let Some(process) = typed.hand_over {
+        let folder = folder(typed.state, variable, is_root)?;
+        return handover::reload(&folder, process).map_err(Failure::refused);
+    }
+    let role = Role::from_variable(variable(handover::successor::VARIABLE).as_deref()).map_err(Failure::usage)?;
+    let successor = Successor::of_this_process(env::args_os())
+        .map_err(|cause| Failure::refused(format_args!("cannot find the file of this program: {cause}")))?;
+    let channel = match role {
+        None => None,
+        Some(Role::Start) => {
+            return handover::successor::start_new(&successor).map_err(Failure::refused);
+        }
+        Some(Role::Take) => Some(New::from_stdin().map_err(Failure::refused)?),
+    };
+    match settings(typed, control, variable, is_root) {
+        Ok(settings) => service::run(settings, successor, channel).map_err(Failure::refused),
+        Err(failure) => {
+            if let Some(channel) = channel {
+                channel.fail(&failure.summary());
+            }
+            Err(failure)
+        }
+    }
 }
 
 fn settings(
@@ -28,21 +54,30 @@ fn settings(
     environment: impl Fn(&str) -> Option<OsString>,
     root: bool,
 ) -> Result<Settings, Failure> {
-    let Serve { http, https, state, local, acme_directory, acme_root, acme_contact, workers, access_log } = typed;
+    let Serve { http, https, state, local, acme_directory, acme_root, acme_contact, workers, access_log, hand_over: _ } =
+        typed;
     if local && let Some(address) = http.iter().chain(&https).find(|address| !address.ip().is_loopback()) {
         let port = address.port();
         return Err(Failure::usage(format_args!("--local listens on loopback only, and {address} is not loopback"))
             .hint(format_args!("write 127.0.0.1:{port} or [::1]:{port}, or leave --local out")));
     }
     let authority = if local { None } else { Some(authority(acme_directory, acme_root.as_deref(), acme_contact)?) };
-    let state = match state {
+    let state = folder(state, environment, root)?;
+    Ok(Settings { http, https, control, state, local, authority, workers, access_log })
+}
+
+/// The state folder, as it is called from anywhere.
+fn folder(
+    typed: Option<PathBuf>,
+    environment: impl Fn(&str) -> Option<OsString>,
+    root: bool,
+) -> Result<PathBuf, Failure> {
+    let state = match typed {
         Some(state) => state,
         None => state_folder(environment, root)?,
     };
-    // A successor is started from another working folder.
-    let state = path::absolute(&state)
-        .map_err(|cause| Failure::usage(format_args!("cannot use the state folder {}: {cause}", state.display())))?;
-    Ok(Settings { http, https, control, state, local, authority, workers, access_log })
+    path::absolute(&state)
+        .map_err(|cause| Failure::usage(format_args!("cannot use the state folder {}: {cause}", state.display())))
 }
 
 /// Who is asked for certificates. What is wrong here would show only with the first order, so it is refused at the start.

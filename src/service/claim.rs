@@ -49,6 +49,16 @@ impl Claim {
         }
     }
 
+    /// The same for one that was started to take over: the channel is there. If the old one has died before it answered, the folder
+    /// is claimed as by any other; but not where a service manager starts it again.
+    pub fn inherit(mut new: New, folder: &Path, is_managed: bool) -> Result<(Self, Vec<Offered>), ServiceError> {
+        match new.ask() {
+            Ok(offered) => Ok((Self::After(new), offered)),
+            Err(AskError::Nobody(_)) if !is_managed => Self::make(folder),
+            Err(source) => Err(ServiceError::Handover { process: Some(new.process()), source }),
+        }
+    }
+
     /// Tells the process that would have handed over why it must go on.
     pub fn abandon(self, why: &ServiceError) {
         if let Self::After(new) = self {

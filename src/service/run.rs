@@ -1,7 +1,7 @@
 //! `hotcore serve`: the edges of the process, in the one order in which they work. Environment, signals, limits and privileges
 //! are touched here and nowhere else; what serves is the [`Supervisor`], which gets everything as values.
 
-use std::{any::Any, env, io, io::IsTerminal as _, panic};
+use std::{any::Any, env, io, io::IsTerminal as _, panic, sync::Arc};
 
 use nix::{
     sys::{
@@ -10,12 +10,13 @@ use nix::{
     },
     unistd::{User, geteuid},
 };
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, sync::Notify};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::{
     ServiceError, Settings, Start, Supervisor,
     claim::Claim,
+    handover::{New, Successor},
     log::{Log, Place, Sinks},
     notify::{Notifier, Watchdog},
     privileges, signals,
@@ -23,17 +24,24 @@ use super::{
 };
 use crate::{certs::mkcert, limits, routes::Disk};
 
-/// Serves until told to stop, or until another process has taken over and what was in flight is done.
+/// Serves until told to stop, or until another process has taken over and what was in flight is done. `channel` leads to the process
+/// that has started this one to take over; `successor` is how this program is started again.
 ///
 /// To be called by the first thread, while it is the only one.
-pub fn run(settings: Settings) -> Result<(), ServiceError> {
+pub fn run(settings: Settings, successor: Successor, channel: Option<New>) -> Result<(), ServiceError> {
     // Before anything else is opened: the numbers of the descriptors are what was announced.
     let offered = Offered::from_environment();
     umask(Mode::from_bits_truncate(0o077));
     let open_limits = bound_resources();
-    let wanted = Wanted::from_settings(&settings)?;
-    let disk =
-        Disk::open(&settings.state).map_err(|source| ServiceError::State { path: settings.state.clone(), source })?;
+    let (wanted, disk) = match open(&settings) {
+        Ok(opened) => opened,
+        Err(error) => {
+            if let Some(channel) = channel {
+                channel.fail(&error.to_string());
+            }
+            return Err(error);
+        }
+    };
     let place = Place::choose(variable("JOURNAL_STREAM").as_deref(), &settings.state);
     let mut log = Log::new(Sinks::open(&place));
     let subscriber = tracing_subscriber::registry().with(log.layer(level()));
@@ -43,7 +51,7 @@ pub fn run(settings: Settings) -> Result<(), ServiceError> {
     if let Err(error) = open_limits {
         tracing::warn!(target: "hotcore::service", %error, "cannot raise the limit of open files");
     }
-    let result = serve(settings, disk, &wanted, offered, &place, &mut log);
+    let result = serve(settings, successor, channel, disk, &wanted, offered, &place, &mut log);
     if let Err(error) = &result
         && matches!(place, Place::File(_))
         && !io::stderr().is_terminal()
@@ -55,15 +63,28 @@ pub fn run(settings: Settings) -> Result<(), ServiceError> {
     result
 }
 
+fn open(settings: &Settings) -> Result<(Wanted, Disk), ServiceError> {
+    let wanted = Wanted::from_settings(settings)?;
+    let disk = Disk::open(&settings.state);
+    Ok((wanted, disk.map_err(|source| ServiceError::State { path: settings.state.clone(), source })?))
+}
+
+#[expect(clippy::too_many_arguments, reason = "what the edges have gathered, named one by one")]
 fn serve(
     settings: Settings,
+    successor: Successor,
+    channel: Option<New>,
     disk: Disk,
     wanted: &Wanted,
     mut offered: Vec<Offered>,
     place: &Place,
     log: &mut Log,
 ) -> Result<(), ServiceError> {
-    let (claim, from_before) = Claim::make(&settings.state)?;
+    let is_managed = variable("NOTIFY_SOCKET").is_some();
+    let (claim, from_before) = match channel {
+        Some(new) => Claim::inherit(new, &settings.state, is_managed)?,
+        None => Claim::make(&settings.state)?,
+    };
     offered.extend(from_before);
     let was_root = geteuid().is_root();
     let prepared = prepare(&settings, wanted, offered, log);
@@ -74,7 +95,9 @@ fn serve(
             return Err(error);
         }
     };
+    let hang_up = Arc::new(Notify::new());
     let start = Start {
+        successor: Some(with_surroundings(successor, &settings, was_root)),
         settings,
         disk,
         claim,
@@ -83,10 +106,12 @@ fn serve(
         watchdog: Watchdog::from_environment(),
         mkcert: mkcert_environment(was_root),
         log: place.to_string(),
-        is_managed: variable("NOTIFY_SOCKET").is_some(),
+        is_managed,
+        hang_up: Arc::clone(&hang_up),
         handover_wait: limits::HANDOVER_WAIT,
     };
-    let stop = || signals::stop().map_err(|source| ServiceError::Start { what: "the handling of signals", source });
+    let stop =
+        || signals::stop(hang_up).map_err(|source| ServiceError::Start { what: "the handling of signals", source });
     runtime.block_on(async { Supervisor::start(start)?.run(stop()?).await })
 }
 
@@ -103,6 +128,7 @@ fn prepare(
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed("the runtime"))?;
     let entered = runtime.enter();
     signals::keep_file_limits_from_killing().map_err(failed("the handling of signals"))?;
+    signals::keep_hang_up_from_killing().map_err(failed("the handling of signals"))?;
     drop(entered);
     log.start().map_err(failed("the log's thread"))?;
     for remark in remarks {
@@ -154,6 +180,16 @@ fn mkcert_environment(was_root: bool) -> mkcert::Environment {
         environment.data_home = None;
     }
     environment
+}
+
+/// The folder is named, as the user who starts the next generation may be another one than started this: then its home is told, too.
+fn with_surroundings(mut successor: Successor, settings: &Settings, was_root: bool) -> Successor {
+    successor.variables.push(("HOTCORE_STATE".into(), Some(settings.state.clone().into())));
+    if was_root && !geteuid().is_root() {
+        let home = User::from_uid(geteuid()).ok().flatten().map(|user| user.dir.into_os_string());
+        successor.variables.extend([("HOME".into(), home), ("XDG_DATA_HOME".into(), None)]);
+    }
+    successor
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge where the service reads the environment")]

@@ -5,9 +5,10 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use super::{
@@ -41,6 +42,8 @@ pub(super) struct Status {
     retries: AtomicU64,
     panics: AtomicU64,
     draining: AtomicUsize,
+    /// Why the last reload failed, and when. The data plane never looks here.
+    failed_reload: Mutex<Option<(String, Instant)>>,
 }
 
 impl Status {
@@ -77,7 +80,21 @@ impl Status {
             retries: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             draining: AtomicUsize::new(0),
+            failed_reload: Mutex::default(),
         })
+    }
+
+    /// Notes that this process goes on although another one was to take over.
+    pub(super) fn note_failed_reload(&self, why: &str, now: Instant) {
+        let mut failed = self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        *failed = Some((format!("the last reload failed, and the process before it serves on: {why}"), now));
+    }
+
+    /// Forgets a reload that failed long ago.
+    pub(super) fn forget(&self, now: Instant) {
+        let is_old = |at: Instant| now.saturating_duration_since(at) >= limits::RELOAD_FAILURE_SHOWN;
+        let mut failed = self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.take_if(|(_, at)| is_old(*at));
     }
 
     /// Notes what the workers hold, and how many generations before this one still drain.
@@ -101,6 +118,9 @@ impl Status {
     fn problems_to_show(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
         problems.extend(self.board.problems());
+        let failed = self.failed_reload.lock().unwrap_or_else(PoisonError::into_inner);
+        problems.extend(failed.as_ref().map(|(why, _)| why.clone()));
+        drop(failed);
         let panics = self.panics.load(Ordering::Relaxed);
         if panics > 0 {
             problems.push(format!("{panics} connections met a bug: please report what the log says of it"));
@@ -238,6 +258,30 @@ mod tests {
         for fact in [("certificates", "5"), ("ordering", "0"), ("waiting", "2"), ("stopped", "1")] {
             assert!(facts.iter().any(|(key, value)| (*key, value.as_str()) == fact), "{fact:?} in {facts:?}");
         }
+    }
+
+    /// B205: the next process that takes over begins without it.
+    #[test]
+    fn a_reload_that_failed_is_a_problem_for_some_time_b205() {
+        let writer = TableWriter::new();
+        let status = Status::new(
+            &Sockets::default(),
+            "/state".into(),
+            "journal".into(),
+            2,
+            &writer,
+            Vec::new(),
+            Board::default(),
+        );
+        let start = Instant::now();
+        status.note_failed_reload("no such file", start);
+        let is_shown =
+            || status.line().contains("; problem: the last reload failed") && status.line().contains("no such file");
+        status.forget(start + limits::RELOAD_FAILURE_SHOWN - std::time::Duration::from_secs(1));
+        assert!(is_shown(), "{}", status.line());
+        assert_eq!(status.facts()[0].0, "problem");
+        status.forget(start + limits::RELOAD_FAILURE_SHOWN);
+        assert!(!is_shown(), "{}", status.line());
     }
 
     #[test]

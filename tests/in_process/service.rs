@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::OwnedFd,
     path::Path,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -67,6 +67,8 @@ impl Service {
                 mkcert: Environment::default(),
                 log: "nowhere".to_owned(),
                 is_managed: false,
+                successor: None,
+                hang_up: Arc::default(),
                 handover_wait: PATIENCE,
             };
             change(&mut start);

@@ -2,17 +2,27 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, IoSliceMut, Write as _},
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::Path,
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::{
+    sys::socket::{
+        AddressFamily, SockaddrLike as _, SockaddrStorage, getsockname, getsockopt, sockopt::PeerCredentials,
+    },
+    unistd::dup2_stdin,
+};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use super::{
+    generations::Generations,
     machine::{NewAction, NewStep},
     message::{FromNew, FromOld, VERSION},
     path,
@@ -20,7 +30,8 @@ use super::{
 use crate::{limits, service::sockets::Offered};
 
 /// Room for the descriptors of one message.
-pub(super) const RIGHTS_BYTES: usize = rustix::cmsg_space!(ScmRights(3 * limits::SOCKETS_PER_KIND_MAX));
+pub(super) const RIGHTS_BYTES: usize =
+    rustix::cmsg_space!(ScmRights(3 * limits::SOCKETS_PER_KIND_MAX + limits::GENERATIONS_MAX));
 
 /// How long the old one may take for a step: it decides first what becomes of a hand-over that hangs.
 const WAIT: Duration = limits::HANDOVER_WAIT.saturating_add(limits::COMMIT_WAIT);
@@ -32,6 +43,8 @@ pub struct New {
     step: NewStep,
     unread: Vec<u8>,
     received: Vec<OwnedFd>,
+    /// Channels to generations that drain, the oldest first.
+    draining: Vec<UnixStream>,
     /// The old one is gone: the lock says who serves.
     is_alone: bool,
     process: u32,
@@ -40,31 +53,53 @@ pub struct New {
 impl New {
     /// Knocks at the door of the process that runs on `folder`.
     pub fn connect(folder: &Path) -> Result<Self, AskError> {
-        let stream = path::connect(folder, path::NAME).map_err(AskError::Nobody)?;
+        path::connect(folder, path::NAME).map(Self::on).map_err(AskError::Nobody)
+    }
+
+    /// Takes standard input as the channel, as the running process has left it (see [`super::successor`]), and puts /dev/null in
+    /// its place.
+    pub fn from_stdin() -> Result<Self, AskError> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(AskError::Channel)?;
+        let family = getsockname::<SockaddrStorage>(std::os::fd::AsRawFd::as_raw_fd(&stdin)).ok();
+        if family.and_then(|address| address.family()) != Some(AddressFamily::Unix) {
+            return Err(AskError::Nobody(io::Error::other("standard input is no channel to it")));
+        }
+        let nothing = File::open("/dev/null").map_err(AskError::Channel)?;
+        dup2_stdin(nothing).map_err(|errno| AskError::Channel(errno.into()))?;
+        let stream = UnixStream::from(stdin);
+        stream.set_nonblocking(false).map_err(AskError::Channel)?;
+        Ok(Self::on(stream))
+    }
+
+    fn on(stream: UnixStream) -> Self {
+        // Of a socket pair, the kernel names who has made it: the old one as well.
         let process = getsockopt(&stream, PeerCredentials).map_or(0, |credentials| credentials.pid());
-        Ok(Self {
+        Self {
             stream,
             step: NewStep::default(),
             unread: Vec::new(),
             received: Vec::new(),
+            draining: Vec::new(),
             is_alone: false,
             process: u32::try_from(process).unwrap_or(0),
-        })
+        }
     }
 
     /// Asks for the sockets.
     pub fn ask(&mut self) -> Result<Vec<Offered>, AskError> {
-        self.say(&FromNew::Ask(VERSION));
-        let kinds = match self.next_action()? {
-            NewAction::WarmUp(kinds) => kinds,
+        self.say(&FromNew::Ask { version: VERSION, process: std::process::id() });
+        let (kinds, draining) = match self.next_action()? {
+            NewAction::WarmUp { kinds, draining } => (kinds, draining),
             NewAction::End(why) if !self.is_alone => return Err(AskError::Refused(why)),
             // It ended between the knock and the answer.
             _ => return Err(AskError::Nobody(io::ErrorKind::UnexpectedEof.into())),
         };
-        let fds = std::mem::take(&mut self.received);
-        if fds.len() != kinds.len() {
-            return Err(AskError::Refused(format!("it sent {} sockets and named {}", fds.len(), kinds.len())));
+        let mut fds = std::mem::take(&mut self.received);
+        if fds.len() != kinds.len() + draining {
+            let named = kinds.len() + draining;
+            return Err(AskError::Refused(format!("it sent {} sockets and named {named}", fds.len())));
         }
+        self.draining = fds.drain(kinds.len()..).map(UnixStream::from).collect();
         Ok(kinds.into_iter().zip(fds).map(|(kind, fd)| Offered::from_generation(kind, fd)).collect())
     }
 
@@ -79,22 +114,24 @@ impl New {
         match self.next_action()? {
             NewAction::TakePen => Ok(()),
             NewAction::End(why) => Err(AskError::Refused(why)),
-            NewAction::WarmUp(_) | NewAction::Serve => Err(AskError::Refused("it is out of step".to_owned())),
+            NewAction::WarmUp { .. } | NewAction::Serve => Err(AskError::Refused("it is out of step".to_owned())),
         }
     }
 
-    /// Says that the lock is taken and all changes are known, and waits for the word to serve. The answer is the channel: it
-    /// ends when the old one does; `None`: it has ended.
-    pub fn wait_for_word(mut self) -> Result<Option<UnixStream>, AskError> {
+    /// Says that the lock is taken and all changes are known, and waits for the word to serve. The answer are the generations
+    /// before this one.
+    pub fn wait_for_word(mut self) -> Result<Generations, AskError> {
         self.say(&FromNew::Serving);
         match self.next_action()? {
-            NewAction::Serve if self.is_alone => Ok(None),
             NewAction::Serve => {
-                self.stream.set_nonblocking(true).map_err(AskError::Channel)?;
-                Ok(Some(self.stream))
+                let predecessor = (!self.is_alone).then_some(self.stream);
+                if let Some(stream) = &predecessor {
+                    stream.set_nonblocking(true).map_err(AskError::Channel)?;
+                }
+                Ok(Generations::new(self.draining, predecessor))
             }
             NewAction::End(why) => Err(AskError::Refused(why)),
-            NewAction::WarmUp(_) | NewAction::TakePen => Err(AskError::Refused("it is out of step".to_owned())),
+            NewAction::WarmUp { .. } | NewAction::TakePen => Err(AskError::Refused("it is out of step".to_owned())),
         }
     }
 
@@ -104,19 +141,18 @@ impl New {
     }
 
     /// One that does not take the word is gone, which shows at the next read.
-    fn say(&mut self, word: &FromNew) {
+    pub(super) fn say(&mut self, word: &FromNew) {
         let _ = self.stream.write_all(format!("{word}\n").as_bytes());
     }
 
     fn next_action(&mut self) -> Result<NewAction, AskError> {
-        let word = if self.is_alone { None } else { self.read_word()? };
+        let word = if self.is_alone { None } else { self.read_word(Instant::now() + WAIT)? };
         self.is_alone |= word.is_none();
         Ok(self.step.hear(word))
     }
 
     /// `None`: the old one is gone.
-    fn read_word(&mut self) -> Result<Option<FromOld>, AskError> {
-        let deadline = Instant::now() + WAIT;
+    pub(super) fn read_word(&mut self, deadline: Instant) -> Result<Option<FromOld>, AskError> {
         loop {
             if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.unread.drain(..=end).collect();

@@ -5,30 +5,30 @@
 //! so that a test can run several in one process.
 
 mod certificates;
+mod giving;
 mod pen;
 mod start;
 
 use std::{
-    os::unix::net::UnixStream,
     path::PathBuf,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
 
 use self::{
     certificates::Certificates,
-    pen::{Pen, Turn, report, start_control},
+    giving::{Failed, Giving, failed_ended, hear},
+    pen::{Pen, Turn, start_control},
 };
 use super::{
     ServiceError,
-    handover::{
-        Doorway, Peer,
-        machine::{Heard, Old, OldAction},
-        message::FromOld,
-    },
+    handover::{Doorway, Generations, Peer, Successor, machine::OldAction, message::FromNew},
     notify::{Notifier, Watchdog},
     sockets::Sockets,
     status::Status,
@@ -38,7 +38,7 @@ use super::{
 use crate::{
     control::Server,
     limits,
-    routes::{Disk, Lock, LockError, journal::Journal},
+    routes::{Disk, Lock},
 };
 
 pub use self::start::Start;
@@ -57,8 +57,14 @@ pub struct Supervisor {
     doorway: Option<Doorway>,
     /// Who is about to take over.
     giving: Option<Giving>,
-    /// Channels to generations that still drain.
-    before: Vec<UnixStream>,
+    /// Who was to take over, failed, and has not ended yet.
+    failed: Option<Failed>,
+    /// Those before this one that still drain.
+    generations: Generations,
+    /// How the next one is started, where that is known.
+    successor: Option<Successor>,
+    /// Somebody wants a reload, and no answer.
+    hang_up: Arc<Notify>,
     notifier: Notifier,
     watchdog: Watchdog,
     status: Arc<Status>,
@@ -68,17 +74,10 @@ pub struct Supervisor {
     handover_wait: Duration,
 }
 
-#[derive(Debug)]
-struct Giving {
-    machine: Old,
-    peer: Peer,
-    deadline: tokio::time::Instant,
-}
-
 /// Why the loop of the supervisor ended.
 enum End {
     Stop,
-    Drain(Peer),
+    Drain(Box<Giving>),
 }
 
 impl Supervisor {
@@ -94,6 +93,9 @@ impl Supervisor {
         self.first_turn().await?;
         self.told = (self.status.line(), Some(Instant::now()));
         self.notifier.ready(&self.told.0);
+        // From now on the one before may say that all went well.
+        self.generations.ready();
+        let hang_up = Arc::clone(&self.hang_up);
         let mut beat = interval(limits::HEARTBEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
@@ -105,16 +107,18 @@ impl Supervisor {
                     Turn::Ended(result) => self.control_ended(*result)?,
                     Turn::Retry => self.take_pen_back()?,
                 },
-                peer = next_peer(&self.doorway) => self.knock(peer),
-                heard = hear(&mut self.giving) => if let Some(peer) = self.hear(heard).await? {
-                    break End::Drain(peer);
+                (peer, word) = next_peer(&mut self.doorway) => self.knock(peer, word).await?,
+                () = hang_up.notified() => self.reload(None),
+                heard = hear(&mut self.giving) => if let Some(giving) = self.hear(heard).await? {
+                    break End::Drain(Box::new(giving));
                 },
+                () = failed_ended(&mut self.failed) => self.failed = None,
                 _ = beat.tick() => self.beat(Instant::now()),
             }
         };
         match end {
             End::Stop => self.stop().await,
-            End::Drain(peer) => self.drain(peer, stop).await,
+            End::Drain(giving) => self.drain(*giving, stop).await,
         }
     }
 
@@ -135,17 +139,18 @@ impl Supervisor {
 
     fn beat(&mut self, now: Instant) {
         self.turns += 1;
-        self.before.retain(is_open);
+        self.generations.prune();
         // Who passes the pen on leaves the file to the next.
         if matches!(self.pen, Pen::Ours(_)) {
             self.ticket_keys.beat();
         }
-        self.status.update(self.workers.counts(), self.before.len());
+        self.status.forget(now);
+        self.status.update(self.workers.counts(), self.generations.count());
         let mut beats = self.workers.heartbeats();
         beats.push(match &self.pen {
             Pen::Ours(control) => control.heartbeat(),
             // Nothing is meant to turn there.
-            Pen::Passed(_) | Pen::Awaited { .. } | Pen::Moving => self.turns,
+            Pen::Passed(_) | Pen::Awaited(_) | Pen::Moving => self.turns,
         });
         beats.push(self.certificates.heartbeat(self.turns));
         if self.watchdog.is_due(now, &beats) {
@@ -160,123 +165,16 @@ impl Supervisor {
             tracing::error!(target: "hotcore::service", "{name} stands still: the watchdog is not fed");
         }
         if self.told.1.is_some_and(|at| now.saturating_duration_since(at) >= limits::STATUS_REFRESH) {
-            let line = self.status.line();
-            if line != self.told.0 {
-                self.notifier.status(&line);
-            }
-            self.told = (line, Some(now));
+            self.tell_status(now);
         }
     }
 
-    fn knock(&mut self, mut peer: Peer) {
-        let why = if self.is_managed {
-            "it is run by systemd: use `systemctl reload hotcore`, or another folder with --state"
-        } else if self.giving.is_some() || !matches!(self.pen, Pen::Ours(_)) {
-            "another process is just taking over"
-        } else {
-            let deadline = tokio::time::Instant::now() + self.handover_wait;
-            self.giving = Some(Giving { machine: Old::default(), peer, deadline });
-            return;
-        };
-        tracing::info!(target: "hotcore::service", process = peer.process(), "refused to hand over: {why}");
-        peer.say(&FromOld::No(why.to_owned()));
-    }
-
-    /// One step of a hand-over; a peer: it serves now.
-    async fn hear(&mut self, heard: Heard) -> Result<Option<Peer>, ServiceError> {
-        let Some(mut giving) = self.giving.take() else { return Ok(None) };
-        let mut action = giving.machine.hear(heard);
-        if action == Some(OldAction::SendSockets)
-            && let Err(error) = giving.peer.send(&self.sockets)
-        {
-            action = Some(OldAction::GoOn { why: format!("cannot send the sockets: {error}"), take_pen_back: false });
+    fn tell_status(&mut self, now: Instant) {
+        let line = self.status.line();
+        if line != self.told.0 {
+            self.notifier.status(&line);
         }
-        if action == Some(OldAction::PassPen) {
-            match self.pass_pen().await? {
-                Ok(()) => giving.peer.say(&FromOld::Yours),
-                Err(why) => action = Some(OldAction::GoOn { why, take_pen_back: false }),
-            }
-        }
-        match action {
-            Some(OldAction::SendSockets | OldAction::PassPen) => self.giving = Some(giving),
-            Some(OldAction::Drain) => return Ok(Some(giving.peer)),
-            Some(OldAction::GoOn { why, take_pen_back }) => {
-                let process = giving.peer.process();
-                tracing::warn!(target: "hotcore::service", process, "the hand-over failed, and this process goes on: {why}");
-                giving.peer.say(&FromOld::No(why));
-                if take_pen_back {
-                    self.pen = match std::mem::replace(&mut self.pen, Pen::Moving) {
-                        Pen::Passed(server) => Pen::Awaited { server, failed: giving.peer, since: Instant::now() },
-                        pen => pen,
-                    };
-                    self.take_pen_back()?;
-                }
-            }
-            None => {}
-        }
-        Ok(None)
-    }
-
-    /// Stops the keeper, then the control loop, which finishes its last commit, and lets go of journal and lock. The inner error:
-    /// it could not be done in time, and everything stays as it was.
-    async fn pass_pen(&mut self) -> Result<Result<(), String>, ServiceError> {
-        let Pen::Ours(control) = &mut self.pen else { return Ok(Err("the rules are not at hand".to_owned())) };
-        // First, as commands are still answered meanwhile.
-        if !self.certificates.rest().await? {
-            return Ok(Err("the certificates could not be let go of in time".to_owned()));
-        }
-        control.stop();
-        match timeout(limits::COMMIT_WAIT, control.ended()).await {
-            Ok(Ok(mut server)) => {
-                drop(server.release());
-                self.lock = None;
-                self.pen = Pen::Passed(Box::new(server));
-                Ok(Ok(()))
-            }
-            Ok(Err(why)) => Err(ServiceError::Ended { task: "the control loop", why }),
-            // It ends when the disk lets it, and is started again then.
-            Err(_) => {
-                self.certificates.start()?;
-                Ok(Err("the disk did not finish the last change in time".to_owned()))
-            }
-        }
-    }
-
-    /// After a hand-over that failed: tries once to get the lock and the journal back. Nothing has changed meanwhile, because
-    /// the other one reads no datagram before it was told to serve.
-    fn take_pen_back(&mut self) -> Result<(), ServiceError> {
-        let Pen::Awaited { server, failed, since } = std::mem::replace(&mut self.pen, Pen::Moving) else {
-            return Ok(());
-        };
-        if self.lock.is_none() {
-            match Lock::try_take(&self.folder) {
-                Ok(lock) => self.lock = Some(lock),
-                Err(error) => {
-                    let is_its = matches!(error, LockError::Held { by, .. } if by == Some(failed.process()));
-                    if is_its && since.elapsed() >= limits::LOCK_RETURN_WAIT {
-                        tracing::warn!(target: "hotcore::service", process = failed.process(), "it keeps the lock of the rules, so it is ended");
-                        failed.kill();
-                    }
-                    self.pen = Pen::Awaited { server, failed, since };
-                    return Ok(());
-                }
-            }
-        }
-        let mut server = server;
-        match Journal::open(self.disk.clone()) {
-            Ok((journal, saved, recovery)) => {
-                report(&recovery);
-                server.restore(Box::new(journal), &saved);
-                self.pen = Pen::Ours(start_control(*server, &self.sockets)?);
-                self.certificates.start()?;
-                tracing::info!(target: "hotcore::service", "reads commands again");
-            }
-            Err(error) => {
-                tracing::error!(target: "hotcore::service", %error, "cannot open the rules again");
-                self.pen = Pen::Awaited { server, failed, since };
-            }
-        }
-        Ok(())
+        self.told = (line, Some(now));
     }
 
     /// The control loop has ended by itself, or late after it was told to.
@@ -310,7 +208,7 @@ impl Supervisor {
             timeout(limits::COMMIT_WAIT, async {
                 match &mut self.pen {
                     Pen::Ours(control) => control.ended().await.map(drop),
-                    Pen::Passed(_) | Pen::Awaited { .. } | Pen::Moving => Ok(()),
+                    Pen::Passed(_) | Pen::Awaited(_) | Pen::Moving => Ok(()),
                 }
             }),
             timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()),
@@ -327,26 +225,45 @@ impl Supervisor {
         Ok(())
     }
 
-    /// B207: another process serves. What is in flight here is finished, in silence; a stop shortens it.
-    async fn drain(mut self, mut successor: Peer, stop: impl Future<Output = ()>) -> Result<(), ServiceError> {
+    /// B207: another process serves. What is in flight here is finished, in silence; a stop shortens it, and so does a generation
+    /// too many.
+    async fn drain(mut self, mut giving: Giving, stop: impl Future<Output = ()>) -> Result<(), ServiceError> {
+        let mut stop = pin!(stop);
+        let process = giving.peer.process();
+        // systemd takes this from the main process alone, which this one still is (B204).
+        self.notifier.main_process(process);
         self.notifier.silence();
-        successor.say(&FromOld::Told);
-        tracing::info!(target: "hotcore::service", process = successor.process(), "another process has taken over; this one drains");
+        giving.told();
+        tracing::info!(target: "hotcore::service", process, "another process has taken over; this one drains");
         self.workers.drain(Drain { requests: limits::HANDOVER_DRAIN, tunnels: limits::HANDOVER_TUNNELS });
         // The file of the doorway is the successor's now, or will be.
         self.doorway = None;
         self.sockets = Sockets::default();
-        let is_done = tokio::select! {
-            result = self.workers.ended() => { result.map_err(|why| ServiceError::Ended { task: "a worker", why })?; true }
-            () = stop => false,
-        };
-        if !is_done {
+        self.generations = Generations::default();
+        let mut giving = Some(giving);
+        let mut is_drained = false;
+        // Who asked for the reload is told how it went, however soon this process is done.
+        while !is_drained || giving.as_ref().is_some_and(Giving::is_awaited) {
+            tokio::select! {
+                result = self.workers.ended(), if !is_drained => {
+                    result.map_err(|why| ServiceError::Ended { task: "a worker", why })?;
+                    is_drained = true;
+                }
+                () = &mut stop => break,
+                heard = hear(&mut giving) => match giving.as_mut().and_then(|giving| giving.drain(heard)) {
+                    Some(OldAction::Cut) => break,
+                    Some(OldAction::Report(Err(why))) => tracing::error!(target: "hotcore::service", process, "{why}"),
+                    _ => {}
+                },
+            }
+        }
+        if !is_drained {
             self.workers.drain(Drain { requests: limits::STOP_DRAIN, tunnels: Duration::ZERO });
             let _ = timeout(limits::STOP_DRAIN + limits::STOP_GRACE, self.workers.ended()).await;
         }
         tracing::info!(target: "hotcore::service", "drained");
         // The end of this channel tells the successor that this generation is gone.
-        drop(successor);
+        drop(giving);
         Ok(())
     }
 }
@@ -356,11 +273,11 @@ fn worker_ended(result: Result<(), String>) -> ServiceError {
     ServiceError::Ended { task: "a worker", why }
 }
 
-async fn next_peer(doorway: &Option<Doorway>) -> Peer {
+async fn next_peer(doorway: &mut Option<Doorway>) -> (Peer, FromNew) {
     let Some(doorway) = doorway else { return std::future::pending().await };
     loop {
         match doorway.next().await {
-            Ok(peer) => return peer,
+            Ok(knock) => return knock,
             // Out of descriptors, most likely.
             Err(error) => {
                 tracing::warn!(target: "hotcore::service", %error, "cannot hear who wants to take over");
@@ -368,17 +285,4 @@ async fn next_peer(doorway: &Option<Doorway>) -> Peer {
             }
         }
     }
-}
-
-async fn hear(giving: &mut Option<Giving>) -> Heard {
-    match giving {
-        Some(giving) => tokio::time::timeout_at(giving.deadline, giving.peer.hear()).await.unwrap_or(Heard::Silence),
-        None => std::future::pending().await,
-    }
-}
-
-/// Whether the process at the other end still lives: it says nothing more, so anything but silence is its end.
-fn is_open(channel: &UnixStream) -> bool {
-    let mut byte = [0];
-    matches!(std::io::Read::read(&mut &*channel, &mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }

@@ -1,14 +1,12 @@
 //! The pen: the right to read datagrams and to write rules, which one process has at any moment (B206).
 
-use std::time::Instant;
-
 use tokio::time::sleep;
 
 use crate::{
     control::Server,
     limits,
     routes::journal::Recovery,
-    service::{ServiceError, control_loop::ControlLoop, handover::Peer, sockets::Sockets},
+    service::{ServiceError, control_loop::ControlLoop, sockets::Sockets},
 };
 
 /// Who has the right to read datagrams and to write rules (B206).
@@ -19,7 +17,7 @@ pub(super) enum Pen {
     /// Another one, or about to be.
     Passed(Box<Server>),
     /// It failed, and its lock is not free yet.
-    Awaited { server: Box<Server>, failed: Peer, since: Instant },
+    Awaited(Box<Server>),
     /// Between two of the others.
     Moving,
 }
@@ -36,7 +34,7 @@ impl Pen {
     pub(super) async fn turn(&mut self) -> Turn {
         match self {
             Self::Ours(control) => Turn::Ended(Box::new(control.ended().await)),
-            Self::Awaited { .. } => {
+            Self::Awaited(_) => {
                 sleep(limits::LOCK_RETRY).await;
                 Turn::Retry
             }

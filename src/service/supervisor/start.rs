@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::sync::Notify;
+
 use super::{
     Supervisor,
     certificates::Certificates,
@@ -27,7 +29,7 @@ use crate::{
         Authority, ServiceError, Settings,
         board::Shown,
         claim::Claim,
-        handover::Doorway,
+        handover::{Doorway, Generations, Successor},
         notify::{Notifier, Watchdog},
         sockets::{Kind, Sockets},
         status::Status,
@@ -58,6 +60,10 @@ pub struct Start {
     pub log: String,
     /// A service manager runs it: nobody else may take over.
     pub is_managed: bool,
+    /// How the next generation is started; `None`: it cannot be.
+    pub successor: Option<Successor>,
+    /// Notified when somebody wants a reload without waiting for its outcome (SIGHUP).
+    pub hang_up: Arc<Notify>,
     /// How long one that takes over may take until it serves; [`limits::HANDOVER_WAIT`] but for tests.
     pub handover_wait: Duration,
 }
@@ -66,8 +72,8 @@ impl Supervisor {
     /// Loads the rules, starts workers and control loop, and lets them accept and read. Where another process hands over, it
     /// waits for it, on this thread. Needs the reactor of a runtime.
     pub fn start(start: Start) -> Result<Self, ServiceError> {
-        let Start { settings, disk, claim, sockets, notifier, watchdog, mkcert, log, is_managed, handover_wait } =
-            start;
+        let Start { settings, disk, claim, sockets, notifier, watchdog, mkcert, log, .. } = start;
+        let Start { is_managed, successor, hang_up, handover_wait, .. } = start;
         let folder = settings.state.clone();
         let count = worker_count(settings.workers);
         let ticket_keys = TicketKeys::new(disk.clone()).map_err(no_tls)?;
@@ -78,11 +84,11 @@ impl Supervisor {
             let keeper = Keeper::load(keeper_settings(&settings, &sockets, mkcert.clone()), table.clone(), keyring);
             Ok((start_workers(&settings, &sockets, count, table, certificates, &ticket_keys)?, keeper))
         };
-        let (lock, journal, mut writer, recovery, (workers, keeper), before) = match claim {
+        let (lock, journal, mut writer, recovery, (workers, keeper), generations) = match claim {
             Claim::Alone(lock) => {
                 let (journal, writer, recovery) = Journal::open(disk.clone()).map_err(rules)?;
                 let warm = warm_up(writer.table())?;
-                (lock, journal, writer, recovery, warm, None)
+                (lock, journal, writer, recovery, warm, Generations::default())
             }
             Claim::After(mut new) => {
                 let process = new.process();
@@ -105,9 +111,9 @@ impl Supervisor {
                         return Err(error);
                     }
                 };
-                let before = new.wait_for_word().map_err(failed)?;
+                let generations = new.wait_for_word().map_err(failed)?;
                 tracing::info!(target: "hotcore::service", process, "took over sockets and rules");
-                (lock, journal, writer, recovery, warm, before)
+                (lock, journal, writer, recovery, warm, generations)
             }
         };
         ticket_keys.open();
@@ -146,7 +152,10 @@ impl Supervisor {
             lock: Some(lock),
             doorway,
             giving: None,
-            before: before.into_iter().collect(),
+            failed: None,
+            generations,
+            successor,
+            hang_up,
             notifier,
             watchdog,
             status,
