@@ -1,1 +1,1 @@
-# Completions of hotcore.
+complete -c hotcore

@@ -14,6 +14,7 @@ mod pebble;
 mod responder;
 mod secure;
 mod secure_load;
+mod standing;
 mod websocket;
 
 use std::{
@@ -32,12 +33,13 @@ pub(crate) use http::{Answer, Client, curl};
 pub(crate) use installed::Installed;
 pub(crate) use internet::{Internet, Trust, Visit};
 pub(crate) use load::Load;
-pub(crate) use machine::{Machine, Root};
-pub(crate) use package::{deb, rpm};
+pub(crate) use machine::{Machine, Root, without_systemd};
+pub(crate) use package::{PROFILE_IS_RELEASE, deb, rpm, system_rpm};
 pub(crate) use pebble::{ACCOUNT_MADE, Hostility, Identity, ORDER_MADE, Pebble, SIGNED};
 pub(crate) use responder::Responder;
 pub(crate) use secure::{SecureSite, s_client};
 pub(crate) use secure_load::SecureLoad;
+pub(crate) use standing::Standing;
 pub(crate) use websocket::WebSocket;
 
 /// How long a test waits for an event before it fails: far beyond what a loaded machine needs.
