@@ -31,6 +31,10 @@ take_over() {
     if [ "$(readlink /usr/local/bin/hotcore)" = /opt/hotcore/bin/hotcore ]; then rm --force /usr/local/bin/hotcore; fi
     rm --force /opt/hotcore/bin/hotcore /etc/sysusers.d/hotcore.conf /etc/firewalld/services/hotcore.xml
     rmdir /opt/hotcore/bin /opt/hotcore 2>/dev/null || true
+    # Its rule becomes the package's, by the comment.
+    if is_booted && command -v ufw >/dev/null && ufw show added 2>/dev/null | grep --quiet --line-regexp 'ufw allow hotcore'; then
+        ufw allow hotcore comment 'made by the package hotcore' >/dev/null || true
+    fi
     say 'took over from "hotcore install", with its rules and certificates'
     took_over=yes
 }
@@ -71,6 +75,7 @@ name_holders() {
         { port = $5; sub(/.*:/, "", port) }
         !/pid=1,/ && ($1 == "tcp" && (port == 80 || port == 443) || $1 == "udp" && port == 40608) {
             holder = "another program"
+            look = ""
             if (match($0, /"[^"]*",pid=[0-9]+/)) {
                 split(substr($0, RSTART + 1, RLENGTH - 1), part, /",pid=/)
                 holder = part[1] " (process " part[2] ")"

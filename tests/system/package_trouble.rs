@@ -120,6 +120,7 @@ fn what_hotcore_install_has_made_gives_way_to_the_package() {
     let listens = "ss --listening --tcp --numeric --no-header | awk '{ print $4 }' | sort";
 
     install("", "");
+    machine.sh("ufw --force enable && ufw allow hotcore");
     machine.sh("hotcore add a-app.example 3000");
     let opened = machine.property("hotcore-web.socket", "ActiveEnterTimestampMonotonic");
     let said = machine.said(&format!("apt-get install --yes {package}"));
@@ -131,7 +132,9 @@ fn what_hotcore_install_has_made_gives_way_to_the_package() {
         "the ports were closed"
     );
     assert_eq!(machine.sh("hotcore list"), "a-app.example 3000");
-    machine.sh("apt-get remove --yes hotcore 2>&1");
+    // The rule became the package's, and goes with it.
+    assert_eq!(machine.said("apt-get remove --yes hotcore"), ["hotcore: closed ports 80 and 443 in ufw"]);
+    machine.sh("ufw disable");
 
     // Made for the machine alone, and now a service for everybody.
     install(" --local", "127.0.0.1:");
