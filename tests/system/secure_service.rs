@@ -49,7 +49,7 @@ fn a_take_over_under_https_loses_no_request() {
     let app = Backend::app("the app", files.path());
     let mut site = SecureSite::start(&[(NAME, app.port)]);
     site.daemon.commands().add("plain.example", app.port);
-    let secure = SecureLoad::start(&site, NAME, CLIENTS, "the app");
+    let secure = SecureLoad::start(site.door(NAME), CLIENTS, "the app");
     let plain = Load::start(site.daemon.http, "plain.example", 2, &["the app"]);
     for _ in 0..3 {
         secure.wait_for_more(2_000);

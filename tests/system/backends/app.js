@@ -1,7 +1,7 @@
 // A Node.js application on its own port. Usage: node app.js NAME PORT [FOLDER]
 //
 // It prints its port, tells its name to whoever asks, hashes what is uploaded, serves files of FOLDER, and streams events
-// one at a time: each is sent only when somebody posted to /next.
+// one at a time: each is sent only when somebody posted to /next. /drip takes its time.
 'use strict';
 
 const { createHash } = require('node:crypto');
@@ -30,6 +30,15 @@ const server = http.createServer((request, response) => {
         event += 1;
         for (const reader of readers) reader.write(`data: event ${event}\n\n`);
         response.end(`event ${event}`);
+    } else if (pathname === '/drip') {
+        let left = 8;
+        const drip = () => {
+            response.write('drop ');
+            left -= 1;
+            if (left > 0) setTimeout(drip, 20);
+            else response.end();
+        };
+        drip();
     } else if (pathname === '/slow') {
         // Answers when somebody asks for /release: a request in flight for as long as the test wants it.
         response.writeHead(200, { 'Content-Type': 'text/plain' });

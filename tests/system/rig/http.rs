@@ -3,14 +3,25 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::Command,
+    sync::Arc,
 };
 
-use super::{PATIENCE, succeed};
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use super::{PATIENCE, secure_load::trusting, succeed};
+
+/// What a client reads from and writes to: a socket, or TLS on one.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// One connection.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
+    /// The same, below TLS.
+    socket: TcpStream,
     framing: Framing,
 }
 
@@ -52,16 +63,38 @@ impl Answer {
 impl Client {
     /// Connects.
     pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream: BufReader::new(stream), framing: Framing::Length(0) })
+        let socket = socket(address)?;
+        Ok(Self::on(Box::new(socket.try_clone()?), socket))
+    }
+
+    /// Connects by TLS to this name; the server shows a certificate that this root vouches for.
+    pub(crate) fn connect_securely(address: SocketAddr, name: &str, root: &Path) -> io::Result<Self> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let tls = ClientConnection::new(Arc::new(trusting(root, b"http/1.1")), name).map_err(io::Error::other)?;
+        let socket = socket(address)?;
+        Ok(Self::on(Box::new(StreamOwned::new(tls, socket.try_clone()?)), socket))
+    }
+
+    fn on(stream: Box<dyn Stream>, socket: TcpStream) -> Self {
+        Self { stream: BufReader::new(stream), socket, framing: Framing::Length(0) }
+    }
+
+    /// Whether the server has closed the connection, as far as it is known here: most clients look before they send.
+    pub(crate) fn has_ended(&self) -> io::Result<bool> {
+        self.socket.set_nonblocking(true)?;
+        let seen = self.socket.peek(&mut [0]);
+        self.socket.set_nonblocking(false)?;
+        Ok(!seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
     }
 
     /// Sends a GET and reads the whole answer.
     pub(crate) fn get(&mut self, host: &str, path: &str) -> io::Result<Answer> {
         self.write(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))?;
+        self.answer()
+    }
+
+    /// Reads a whole answer.
+    pub(crate) fn answer(&mut self) -> io::Result<Answer> {
         let mut answer = self.head()?;
         while let Some(piece) = self.piece()? {
             answer.body.extend_from_slice(&piece);
@@ -138,7 +171,7 @@ impl Client {
     }
 
     /// The connection, with what was read ahead, for another protocol.
-    pub(crate) fn into_stream(self) -> BufReader<TcpStream> {
+    pub(crate) fn into_stream(self) -> BufReader<Box<dyn Stream>> {
         self.stream
     }
 
@@ -161,6 +194,14 @@ impl Client {
             None => Err(io::Error::other(format!("not a line: {line:?}"))),
         }
     }
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, PATIENCE)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
 /// curl, which believes that `address` serves every name.

@@ -27,8 +27,10 @@ const PACKAGES: &[&str] =
     &["systemd", "systemd-sysv", "dbus", "ca-certificates", "curl", "iproute2", "libcap2-bin", "nftables", "procps"];
 /// What a machine of Debian's family has beside that.
 const DEBIAN: &[&str] = &["apt", "man-db", "ufw"];
-/// And one of Fedora's family, as far as Debian can play it.
+/// And one of Fedora's family, as far as Debian can play it. firewalld does not start without netbase's /etc/protocols.
 const FEDORA: &[&str] = &["dnf", "firewalld", "netbase", "rpm"];
+/// And one for measurements beside other proxies, as Debian installs them.
+const PEERS: &[&str] = &["apt", "haproxy", "nginx-light"];
 /// The release with the oldest systemd that is promised.
 const SUITE: &str = "bookworm";
 /// Where a machine sees [`Machine::share`].
@@ -41,15 +43,19 @@ pub(crate) enum Root {
     Debian,
     /// With dnf, rpm and firewalld.
     Fedora,
+    /// With other proxies, which wait to be started.
+    #[allow(dead_code, reason = "for measurements")]
+    Peers,
 }
 
 impl Root {
     /// Where it is; made by the first who asks, and kept for later runs.
     fn path(self) -> PathBuf {
-        static MADE: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
+        static MADE: [OnceLock<PathBuf>; 3] = [const { OnceLock::new() }; 3];
         let (name, own) = match self {
             Self::Debian => ("debian", DEBIAN),
             Self::Fedora => ("fedora", FEDORA),
+            Self::Peers => ("peers", PEERS),
         };
         MADE[self as usize].get_or_init(|| make(name, &[PACKAGES, own].concat())).clone()
     }
@@ -70,6 +76,8 @@ fn make(name: &str, packages: &[&str]) -> PathBuf {
     command.args(["--quiet", "--variant=minbase", SUITE]).arg(&path).arg(format!("--include={}", packages.join(",")));
     // Manual pages are left out by some images, and are a part of what is tested.
     command.arg("--dpkgopt=path-include=/usr/share/man/*");
+    // They would take the ports.
+    command.arg("--customize-hook=chroot \"$1\" systemctl disable --quiet nginx haproxy 2> /dev/null || true");
     succeed(&mut command);
     fs::write(&mark, list).unwrap();
     path

@@ -9,12 +9,15 @@ mod installed;
 mod internet;
 mod load;
 mod machine;
+mod manager;
 mod package;
 mod pebble;
 mod responder;
 mod secure;
 mod secure_load;
 mod standing;
+mod tally;
+mod traffic;
 mod websocket;
 
 use std::{
@@ -32,14 +35,17 @@ pub(crate) use faults::{Fault, Front};
 pub(crate) use http::{Answer, Client, curl};
 pub(crate) use installed::Installed;
 pub(crate) use internet::{Internet, Trust, Visit};
-pub(crate) use load::Load;
+pub(crate) use load::{Habit, Load};
 pub(crate) use machine::{Machine, Root, without_systemd};
+pub(crate) use manager::{Manager, WATCHDOG};
 pub(crate) use package::{PROFILE_IS_RELEASE, deb, rpm, system_rpm};
 pub(crate) use pebble::{ACCOUNT_MADE, Hostility, Identity, ORDER_MADE, Pebble, SIGNED};
 pub(crate) use responder::Responder;
 pub(crate) use secure::{SecureSite, s_client};
-pub(crate) use secure_load::SecureLoad;
+pub(crate) use secure_load::{Door, SecureLoad, Way};
 pub(crate) use standing::Standing;
+pub(crate) use tally::{Failure, Seen, Tally};
+pub(crate) use traffic::{Drops, IN_FLIGHT_MAX, Traffic};
 pub(crate) use websocket::WebSocket;
 
 /// How long a test waits for an event before it fails: far beyond what a loaded machine needs.

@@ -11,7 +11,7 @@ use std::{
 
 use super::{folder, succeed};
 
-/// The .deb with this version, which need not be the program's.
+/// The .deb with this version, which need not be the program's. Made by the first who asks.
 pub(crate) fn deb(version: &str) -> PathBuf {
     once(&format!("hotcore_{version}.deb"), |file| {
         let mut command = Command::new("cargo");

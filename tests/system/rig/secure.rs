@@ -17,7 +17,7 @@ use rcgen::{
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
-use super::{Daemon, Launch, PATIENCE, curl, folder, succeed, wait_for};
+use super::{Daemon, Door, Launch, PATIENCE, curl, folder, succeed, wait_for};
 
 /// The usual life of a certificate of today.
 const LIFE: Duration = Duration::days(90);
@@ -30,6 +30,7 @@ pub(crate) struct SecureSite {
     pub(crate) address: SocketAddr,
     state: TempDir,
     files: TempDir,
+    root: PathBuf,
 }
 
 impl SecureSite {
@@ -38,7 +39,8 @@ impl SecureSite {
         let (state, files) = (folder(), folder());
         let daemon = Daemon::start(state.path());
         let address = daemon.https.expect("it serves HTTPS");
-        let site = Self { daemon, address, state, files };
+        let root = files.path().join("root.pem");
+        let site = Self { daemon, address, state, files, root };
         let authority = Authority::new();
         fs::write(site.root(), &authority.root).unwrap();
         let commands = site.daemon.commands();
@@ -59,7 +61,12 @@ impl SecureSite {
 
     /// The root that clients are told to trust, in PEM.
     pub(crate) fn root(&self) -> PathBuf {
-        self.files.path().join("root.pem")
+        self.root.clone()
+    }
+
+    /// What clients need to ask for this name.
+    pub(crate) fn door<'a>(&'a self, name: &'a str) -> Door<'a> {
+        Door { address: self.address, name, root: &self.root }
     }
 
     /// A folder for what a client needs.

@@ -4,11 +4,13 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    path::Path,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -18,22 +20,47 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tokio::{
     net::TcpStream,
     runtime,
     task::{JoinSet, LocalSet, spawn_local},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{PATIENCE, SecureSite, wait_for};
+use super::{PATIENCE, Tally};
 
 /// Requests on one connection before a new one is opened: so handshakes meet the event under test, too.
 const REQUESTS_PER_CONNECTION: u32 = 200;
 /// Streams at a time on a connection of HTTP/2.
 const STREAMS: usize = 4;
+
+/// What a client does all the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A few requests at a time on a connection of HTTP/2.
+    Http2,
+    /// One request at a time on a connection of HTTP/1.1.
+    Kept,
+    /// A new connection for each request, with a ticket of an earlier one.
+    Resumed,
+    /// A new connection for each request, as if it were the first.
+    Full,
+}
+
+/// Where HTTPS is served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Door<'a> {
+    /// The address.
+    pub(crate) address: SocketAddr,
+    /// The name that is asked for, and that the certificate must have.
+    pub(crate) name: &'a str,
+    /// The root that vouches for it, in PEM.
+    pub(crate) root: &'a Path,
+}
 
 /// Running clients on a thread of their own; dropped, they end.
 pub(crate) struct SecureLoad {
@@ -44,42 +71,65 @@ pub(crate) struct SecureLoad {
 struct Shared {
     address: SocketAddr,
     name: String,
-    body: &'static str,
-    tls: [TlsConnector; 2],
+    body: String,
+    pause: Duration,
+    http_2: TlsConnector,
+    http_1: TlsConnector,
+    without_tickets: TlsConnector,
     stop: AtomicBool,
-    answered: AtomicU64,
+    tally: Arc<Tally>,
     farewells: AtomicU64,
-    failures: Mutex<Vec<String>>,
+}
+
+impl Way {
+    /// The name of its requests in a [`Tally`].
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http2 => "HTTP/2",
+            Self::Kept => "TLS kept",
+            Self::Resumed => "TLS resumed",
+            Self::Full => "TLS full",
+        }
+    }
+
+    /// Whether requests of this kind share connections of HTTP/1.1.
+    pub(crate) fn is_kept(kind: &str) -> bool {
+        kind == Self::Kept.name()
+    }
 }
 
 impl SecureLoad {
     /// Starts as many `clients` of either version. Every answer must be a 200 with this body.
-    pub(crate) fn start(site: &SecureSite, name: &str, clients: usize, body: &'static str) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(site.root()).unwrap()).unwrap();
-        let tls = [&b"h2"[..], b"http/1.1"].map(|protocol| {
-            let mut config = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
-            config.alpn_protocols = vec![protocol.to_vec()];
-            TlsConnector::from(Arc::new(config))
-        });
+    pub(crate) fn start(door: Door<'_>, clients: usize, body: &str) -> Self {
+        Self::mixed(door, &[Way::Http2, Way::Kept].repeat(clients), body, Duration::ZERO, Arc::default())
+    }
+
+    /// Starts a client for each of `clients`, which pauses after each answer.
+    pub(crate) fn mixed(door: Door<'_>, clients: &[Way], body: &str, pause: Duration, tally: Arc<Tally>) -> Self {
+        let mut without_tickets = trusting(door.root, b"http/1.1");
+        without_tickets.resumption = Resumption::disabled();
+        let [http_2, http_1, without_tickets] =
+            [trusting(door.root, b"h2"), trusting(door.root, b"http/1.1"), without_tickets]
+                .map(|config| TlsConnector::from(Arc::new(config)));
         let shared = Arc::new(Shared {
-            address: site.address,
-            name: name.to_owned(),
-            body,
-            tls,
+            address: door.address,
+            name: door.name.to_owned(),
+            body: body.to_owned(),
+            pause,
+            http_2,
+            http_1,
+            without_tickets,
             stop: AtomicBool::new(false),
-            answered: AtomicU64::new(0),
+            tally,
             farewells: AtomicU64::new(0),
-            failures: Mutex::new(Vec::new()),
         });
-        let (run, count) = (Arc::clone(&shared), clients);
+        let (run, ways) = (Arc::clone(&shared), clients.to_vec());
         let thread = thread::Builder::new().name("HTTPS clients".to_owned()).spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             LocalSet::new().block_on(&runtime, async {
                 let mut clients = JoinSet::new();
-                for _ in 0..count {
-                    clients.spawn_local(Arc::clone(&run).keep_asking(true));
-                    clients.spawn_local(Arc::clone(&run).keep_asking(false));
+                for way in ways {
+                    clients.spawn_local(Arc::clone(&run).keep_asking(way));
                 }
                 clients.join_all().await;
             });
@@ -89,25 +139,20 @@ impl SecureLoad {
 
     /// Waits until `count` more requests were answered.
     pub(crate) fn wait_for_more(&self, count: u64) {
-        let goal = self.shared.answered.load(Relaxed) + count;
-        wait_for("answers under load", PATIENCE, || {
-            let failed = self.shared.failures.lock().unwrap().len() > 100;
-            (failed || self.shared.answered.load(Relaxed) >= goal).then_some(())
-        });
+        self.shared.tally.wait_for_more(count);
     }
 
     /// Ends the clients; fails the test if any request failed. Gives the number of answers, and how many connections of HTTP/2 the
     /// server asked to end.
     pub(crate) fn finish(mut self) -> (u64, u64) {
         self.end();
-        let answered = self.shared.answered.load(Relaxed);
-        let failures = self.shared.failures.lock().unwrap();
-        let shown = &failures[..failures.len().min(5)];
-        assert!(failures.is_empty(), "{} of {answered} requests failed: {shown:#?}", failures.len());
-        (answered, self.shared.farewells.load(Relaxed))
+        let seen = self.shared.tally.take();
+        seen.assert_none_failed();
+        (seen.answered(), self.shared.farewells.load(Relaxed))
     }
 
-    fn end(&mut self) {
+    /// Ends the clients.
+    pub(crate) fn end(&mut self) {
         self.shared.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -121,14 +166,29 @@ impl Drop for SecureLoad {
     }
 }
 
+/// A client's side of TLS that trusts this root alone and speaks this protocol alone.
+pub(crate) fn trusting(root: &Path, protocol: &[u8]) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config
+}
+
 impl Shared {
-    async fn keep_asking(self: Arc<Self>, by_http_2: bool) {
+    async fn keep_asking(self: Arc<Self>, way: Way) {
         while !self.stop.load(Relaxed) {
-            let work = async { if by_http_2 { self.by_http_2().await } else { self.by_http_1().await } };
+            let work = async {
+                match way {
+                    Way::Http2 => self.by_http_2().await,
+                    Way::Kept => self.by_http_1(way, &self.http_1, REQUESTS_PER_CONNECTION).await,
+                    Way::Resumed => self.by_http_1(way, &self.http_1, 1).await,
+                    Way::Full => self.by_http_1(way, &self.without_tickets, 1).await,
+                }
+            };
             let outcome = timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             if let Err(error) = outcome {
-                let version = if by_http_2 { 2 } else { 1 };
-                self.failures.lock().unwrap().push(format!("HTTP/{version}: {error}"));
+                self.tally.failed(way.name(), &error);
             }
         }
     }
@@ -141,7 +201,7 @@ impl Shared {
 
     /// One connection with a few requests at a time, until it is to end.
     async fn by_http_2(self: &Arc<Self>) -> io::Result<()> {
-        let stream = self.connect(&self.tls[0]).await?;
+        let stream = self.connect(&self.http_2).await?;
         let (send, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
         let end = spawn_local(connection);
         let mut streams = JoinSet::new();
@@ -149,9 +209,19 @@ impl Shared {
             streams.spawn_local(Arc::clone(self).one_after_the_other(send.clone()));
         }
         drop(send);
+        let mut has_failed = false;
         let mut is_farewell = false;
         for outcome in streams.join_all().await {
-            is_farewell |= outcome?;
+            match outcome {
+                Ok(farewell) => is_farewell |= farewell,
+                Err(error) => {
+                    self.tally.failed(Way::Http2.name(), &error);
+                    has_failed = true;
+                }
+            }
+        }
+        if has_failed {
+            return Ok(());
         }
         self.farewells.fetch_add(u64::from(is_farewell), Relaxed);
         // After its GOAWAY the server ends the connection in order, and else we do.
@@ -170,6 +240,7 @@ impl Shared {
                 Err(error) if is_farewell(&error) => return Ok(true),
                 Err(error) => return Err(io::Error::other(error)),
             }
+            let begun = Instant::now();
             let request = Request::get(format!("https://{}/", self.name)).body(()).unwrap();
             let (response, _) = send.send_request(request, true).map_err(io::Error::other)?;
             let response = response.await.map_err(io::Error::other)?;
@@ -179,17 +250,19 @@ impl Shared {
                 body.flow_control().release_capacity(piece.len()).map_err(io::Error::other)?;
                 seen.extend_from_slice(&piece);
             }
-            self.judge(status, &seen)?;
+            self.judge(Way::Http2, begun, status, &seen)?;
+            self.rest().await;
         }
         Ok(false)
     }
 
     /// One connection with one request at a time, until it is to end.
-    async fn by_http_1(self: &Arc<Self>) -> io::Result<()> {
-        let stream = TokioIo::new(self.connect(&self.tls[1]).await?);
+    async fn by_http_1(&self, way: Way, tls: &TlsConnector, requests: u32) -> io::Result<()> {
+        let mut begun = Instant::now();
+        let stream = TokioIo::new(self.connect(tls).await?);
         let (mut send, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
         let end = spawn_local(connection);
-        for _ in 0..REQUESTS_PER_CONNECTION {
+        for _ in 0..requests {
             // An end that the server announced is no failure: it shows here, before a request is sent.
             if self.stop.load(Relaxed) || send.ready().await.is_err() {
                 break;
@@ -198,17 +271,25 @@ impl Shared {
             let response = send.send_request(request).await.map_err(io::Error::other)?;
             let status = response.status();
             let seen = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-            self.judge(status, &seen)?;
+            self.judge(way, begun, status, &seen)?;
+            self.rest().await;
+            begun = Instant::now();
         }
         drop(send);
         end.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
-    fn judge(&self, status: StatusCode, body: &[u8]) -> io::Result<()> {
+    fn judge(&self, way: Way, begun: Instant, status: StatusCode, body: &[u8]) -> io::Result<()> {
         if status != StatusCode::OK || body != self.body.as_bytes() {
             return Err(io::Error::other(format!("{status} {:?}", String::from_utf8_lossy(body))));
         }
-        self.answered.fetch_add(1, Relaxed);
+        self.tally.answered(way.name(), begun);
         Ok(())
+    }
+
+    async fn rest(&self) {
+        if !self.pause.is_zero() {
+            sleep(self.pause).await;
+        }
     }
 }

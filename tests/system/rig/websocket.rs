@@ -2,20 +2,29 @@
 
 use std::{
     io::{self, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
+    path::Path,
 };
 
-use super::Client;
+use super::{Client, http::Stream};
 
 const PONG: u8 = 0xA;
 
 /// An open WebSocket.
-pub(crate) struct WebSocket(BufReader<TcpStream>);
+pub(crate) struct WebSocket(BufReader<Box<dyn Stream>>);
 
 impl WebSocket {
     /// Shakes hands with the key and the accept value of RFC 6455, 1.3.
     pub(crate) fn connect(address: SocketAddr, host: &str) -> io::Result<Self> {
-        let mut client = Client::connect(address)?;
+        Self::on(Client::connect(address)?, host)
+    }
+
+    /// The same by TLS, to a server that this root vouches for.
+    pub(crate) fn connect_securely(address: SocketAddr, host: &str, root: &Path) -> io::Result<Self> {
+        Self::on(Client::connect_securely(address, host, root)?, host)
+    }
+
+    fn on(mut client: Client, host: &str) -> io::Result<Self> {
         client.write(&format!(
             "GET /chat HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
