@@ -83,6 +83,18 @@ fn make(name: &str, packages: &[&str]) -> PathBuf {
     path
 }
 
+/// Runs a line of the shell in a root folder without its systemd, as where an image is made; what it writes is forgotten. It sees
+/// `share` as `/t`.
+pub(crate) fn without_systemd(root: Root, share: &Path, line: &str) -> Output {
+    let mut command = Command::new("systemd-nspawn");
+    command.args(["--quiet", "--volatile=overlay", "--private-network", "--register=no", "--keep-unit"]);
+    command.args(["--console=pipe", "--setenv=LC_ALL=C.UTF-8", "--setenv=DEBIAN_FRONTEND=noninteractive"]);
+    command.arg(format!("--bind={}:{SHARED}", share.display())).arg("--directory").arg(root.path());
+    // Two tests at a time, each with a name of its own.
+    let name = share.file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
+    run(command.arg(format!("--machine={name}")).args(["sh", "-euc", line]).stdin(Stdio::null()))
+}
+
 /// A running machine; dropped, it is switched off hard.
 pub(crate) struct Machine {
     container: Child,
@@ -189,7 +201,7 @@ impl Machine {
         command.args([
             "env",
             "--ignore-environment",
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME=/root",
             "LC_ALL=C.UTF-8",
         ]);
@@ -200,6 +212,13 @@ impl Machine {
     /// Runs a line of the shell inside, which must succeed, and gives its standard output without the final line break.
     pub(crate) fn sh(&self, line: &str) -> String {
         succeed(self.command("sh").args(["-euc", line])).trim_end().to_owned()
+    }
+
+    /// The lines that a package's scripts say when a line of the shell runs inside, which must succeed.
+    pub(crate) fn said(&self, line: &str) -> Vec<String> {
+        let output = self.sh(&format!("{{ {line}; }} 2>&1"));
+        assert!(!output.contains("scriptlet failed") && !output.contains("returned error"), "{output}");
+        output.lines().filter(|line| line.starts_with("hotcore: ")).map(str::to_owned).collect()
     }
 
     /// Runs a line of the shell inside.
