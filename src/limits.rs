@@ -600,6 +600,17 @@ pub const CA_NONCE_SPACING: Duration = Duration::from_millis(56);
 /// The directory of the CA is read again after this time.
 pub const CA_DIRECTORY_LIFE: Duration = Duration::from_secs(24 * 3600);
 
+/// The oldest systemd that knows all that the units say: that of Debian 12 and RHEL 9.
+pub const SYSTEMD_MIN: u32 = 252;
+/// What an install gives the program's file, as setcap(8) writes it: for a start by hand, as the service gets its sockets passed in.
+pub const CAPABILITY_TEXT: &str = "cap_net_bind_service=+eip";
+/// How long an install waits for a program of the system. systemctl itself waits for a start, 60 s by the unit.
+pub const INSTALL_TOOL_WAIT: Duration = Duration::from_secs(120);
+/// How long an install waits until the service that it started answers: it is ready when systemctl returns.
+pub const INSTALL_ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// The pause between two questions meanwhile.
+pub const INSTALL_ANSWER_PAUSE: Duration = Duration::from_millis(50);
+
 const _: () = assert!(CA_CONNECT_WAIT.as_secs() * 4 < CA_STEP_WAIT.as_secs(), "several addresses have their turn");
 const _: () = assert!(CA_VALIDATION_WAIT.as_secs() + CA_ISSUANCE_WAIT.as_secs() < CA_ORDER_WAIT.as_secs());
 const _: () = assert!(CA_NONCE_TRIES_AT_ONCE < CA_NONCE_TRIES);

@@ -151,6 +151,7 @@ pub(super) enum Command {
         command: Option<String>,
     },
     Serve(Serve),
+    Install(Install),
 }
 
 /// Data for people, or for programs.
@@ -207,15 +208,19 @@ pub(super) struct Cert {
     pub(super) json: bool,
 }
 
-/// Ask whether the daemon answers, or whether its certificates are well
+/// Ask whether the daemon answers, whether its certificates are well, or who has its ports
 ///
 /// With --certs a line is printed for each domain whose certificate has ended or is not renewed, that waits for its first one, or
-/// whose own certificate ends within 14 days; then the exit code is 1.
+/// whose own certificate ends within 14 days; then the exit code is 1. With --ports the daemon is not asked: it is told which other
+/// program has port 80 or 443, as far as this user may see it; then the exit code is 1 as well.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Look at the certificates
     #[arg(long)]
     pub(super) certs: bool,
+    /// Look who has ports 80 and 443; as root, to see other users' programs
+    #[arg(long, conflicts_with = "certs")]
+    pub(super) ports: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -265,6 +270,24 @@ pub(super) struct Serve {
     /// Serve nothing: have the process with this number start its successor (a reload), and wait until that serves
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) hand_over: Option<u32>,
+}
+
+/// Make this program a service of the machine, and start it; needs root
+///
+/// The program goes to /opt/hotcore/bin, its user is hotcore, its rules are in /var/lib/hotcore. systemd starts it, now, at boot and after a
+/// crash; a firewall (ufw, firewalld) is opened for ports 80 and 443. Run it again to continue, or with another version of the program to
+/// upgrade: what is so already stays as it is. With apt or dnf use the packages instead.
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// For development: a service of your own, on this machine's loopback alone; run it by sudo, as yourself
+    #[arg(long, conflicts_with = "remove")]
+    pub(super) local: bool,
+    /// Undo it; rules, certificates and keys are kept
+    #[arg(long)]
+    pub(super) remove: bool,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// Reads an address to listen on, or says how to write it.

@@ -126,7 +126,8 @@ pub(super) fn log(client: Client) -> Result<(), Failure> {
         }
     };
     if place == "journal" {
-        tool.args(["--unit", "hotcore", "--lines", LOG_LINES, "--follow"]);
+        // Why its ports cannot be opened is said by the unit that opens them (B215).
+        tool.args(["--unit", "hotcore", "--unit", "hotcore-web.socket", "--lines", LOG_LINES, "--follow"]);
     } else {
         tool.args(["-n", LOG_LINES, "-F", "--", &place]);
     }

@@ -9,7 +9,11 @@ mod cert;
 mod certificates;
 mod daemon;
 mod failure;
+mod install;
+#[cfg(test)]
+mod manual;
 mod output;
+mod ports;
 mod rules;
 mod serve;
 mod typed;
@@ -22,6 +26,7 @@ use self::{
     failure::{Exit, Failure},
     output::Output,
 };
+use crate::service;
 
 /// Runs the program.
 pub fn main() -> ExitCode {
@@ -42,6 +47,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
         Ok(arguments) => arguments,
         Err(answer) => return about::answer_of_the_parser(&answer, output),
     };
+    drop_what_the_file_gives(arguments.command.as_ref())?;
     let Some(command) = arguments.command else {
         return daemon::status(arguments.control.client()?, arguments.json, output);
     };
@@ -59,13 +65,24 @@ fn run(arguments: impl IntoIterator<Item = OsString>, output: &mut Output) -> Re
         Command::Status(form) => daemon::status(client()?, form.json, output),
         Command::Retry(name) => certificates::retry(&name, client()?, output),
         Command::Check(check) if check.certs => certificates::check(client()?, check.json, output),
+        Command::Check(check) if check.ports => ports::check(check.json, output),
         Command::Check(check) => daemon::check(client()?, check.json, output),
         Command::Version(form) => about::version(client()?, form.json, output),
         Command::License => about::license(output),
         Command::Credits(form) => about::credits(form.json, output),
         Command::Help { command } => about::help(command.as_deref(), output),
+        Command::Install(typed) => install::install(&typed, output),
         Command::Serve(serve) => serve::serve(serve, arguments.control.addresses),
     }
+}
+
+/// An installed program's file may listen on ports below 1024, for a start by hand. Any other command of an ordinary user needs
+/// nothing of that.
+fn drop_what_the_file_gives(command: Option<&Command>) -> Result<(), Failure> {
+    if matches!(command, Some(Command::Serve(_))) || nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    service::privileges::drop_capabilities().map_err(Failure::refused)
 }
 
 #[cfg(test)]

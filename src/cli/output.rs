@@ -84,6 +84,11 @@ impl Output {
         self.talk(format_args!("{first} {rest}"));
     }
 
+    /// Shows the data so far, where the next line takes its time.
+    pub(super) fn flush(&mut self) {
+        self.data.flush();
+    }
+
     /// Everything is written, or the reason why not.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         self.data.flush();

@@ -11,7 +11,7 @@ use std::{
 
 use super::{arguments::Serve, failure::Failure};
 use crate::{
-    limits::CA_ROOT_BYTES_MAX,
+    limits::{CA_ROOT_BYTES_MAX, RELOAD_WAIT},
     service::{
         self, Authority, AuthorityError, Settings,
         handover::{self, New, Role, Successor},
@@ -25,7 +25,7 @@ pub(super) fn serve(typed: Serve, control: Vec<SocketAddr>) -> Result<(), Failur
     let is_root = nix::unistd::geteuid().is_root();
     if let Some(process) = typed.hand_over {
         let folder = folder(typed.state, variable, is_root)?;
-        return handover::reload(&folder, process).map_err(Failure::refused);
+        return handover::reload(&folder, process, RELOAD_WAIT).map_err(Failure::refused);
     }
     let role = Role::from_variable(variable(handover::successor::VARIABLE).as_deref()).map_err(Failure::usage)?;
     let successor = Successor::of_this_process(env::args_os())

@@ -12,6 +12,7 @@ pub mod handover;
 pub mod log;
 pub mod notify;
 pub mod privileges;
+mod proof;
 mod run;
 mod settings;
 mod signals;

@@ -97,19 +97,20 @@ impl Watchdog {
         Self::new(sd_notify::watchdog_enabled())
     }
 
-    /// Whether to feed it now. `beats` has one figure for each loop that must turn, always in the same order.
-    pub fn is_due(&mut self, now: Instant, beats: &[u64]) -> bool {
+    /// Whether to feed it now, as far as the loops are concerned. `beats` has one figure for each loop that must turn, always in
+    /// the same order.
+    pub fn is_due(&self, now: Instant, beats: &[u64]) -> bool {
         let Some(every) = self.every else { return false };
         if self.last.is_some_and(|last| now.saturating_duration_since(last) < every) {
             return false;
         }
-        let have_all_turned =
-            self.seen.len() != beats.len() || self.seen.iter().zip(beats).all(|(before, beat)| before != beat);
-        if have_all_turned {
-            self.last = Some(now);
-            self.seen = beats.to_vec();
-        }
-        have_all_turned
+        self.seen.len() != beats.len() || self.seen.iter().zip(beats).all(|(before, beat)| before != beat)
+    }
+
+    /// It was fed, and the loops stood so.
+    pub fn fed(&mut self, now: Instant, beats: &[u64]) {
+        self.last = Some(now);
+        self.seen = beats.to_vec();
     }
 
     /// Loops that starve the watchdog, by their place in `beats`: they have not turned since the last feeding, which is overdue
@@ -130,6 +131,16 @@ mod tests {
 
     use super::*;
 
+    impl Watchdog {
+        fn feeds(&mut self, now: Instant, beats: &[u64]) -> bool {
+            let is_due = self.is_due(now, beats);
+            if is_due {
+                self.fed(now, beats);
+            }
+            is_due
+        }
+    }
+
     const PERIOD: Duration = Duration::from_secs(30);
 
     #[test]
@@ -137,7 +148,7 @@ mod tests {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(Some(PERIOD));
         let fed: Vec<u64> = (0..=60)
-            .filter(|second| watchdog.is_due(start + Duration::from_secs(*second), &[*second, 7 + *second, *second]))
+            .filter(|second| watchdog.feeds(start + Duration::from_secs(*second), &[*second, 7 + *second, *second]))
             .collect();
         assert_eq!(fed, [0, 10, 20, 30, 40, 50, 60]);
     }
@@ -146,14 +157,14 @@ mod tests {
     fn one_loop_that_stands_still_starves_the_watchdog_b213() {
         let start = Instant::now();
         let mut watchdog = Watchdog::new(Some(PERIOD));
-        assert!(watchdog.is_due(start, &[1, 1, 1]));
+        assert!(watchdog.feeds(start, &[1, 1, 1]));
         for second in 10..40 {
             let now = start + Duration::from_secs(second);
-            assert!(!watchdog.is_due(now, &[second, 1, second]), "the second worker is dead-locked");
+            assert!(!watchdog.feeds(now, &[second, 1, second]), "the second worker is dead-locked");
         }
         assert!(watchdog.overdue(start + Duration::from_secs(19), &[19, 1, 19]).is_empty());
         assert_eq!(watchdog.overdue(start + Duration::from_secs(20), &[20, 1, 20]), [1]);
-        assert!(watchdog.is_due(start + Duration::from_secs(40), &[40, 2, 40]), "it turns again");
+        assert!(watchdog.feeds(start + Duration::from_secs(40), &[40, 2, 40]), "it turns again");
     }
 
     #[test]

@@ -115,6 +115,8 @@ pub struct Workers {
 #[derive(Debug, Default)]
 struct Seat {
     heartbeat: AtomicU64,
+    /// How often it took from its listening sockets, or found that it must wait with that.
+    accepts: AtomicU64,
     connections: AtomicUsize,
 }
 
@@ -200,6 +202,12 @@ impl Workers {
     /// For each worker a figure that moves with every turn of its loop, at least every 250 ms.
     pub fn heartbeats(&self) -> Vec<u64> {
         self.seats.iter().map(|seat| seat.heartbeat.load(Ordering::Relaxed)).collect()
+    }
+
+    /// A figure that moves whenever a worker takes from a listening socket; while all descriptors are used, by itself: a full house
+    /// is no reason to be ended (B213).
+    pub fn accepts(&self) -> u64 {
+        self.seats.iter().map(|seat| seat.accepts.load(Ordering::Relaxed)).sum()
     }
 
     /// For each worker its client connections, as the others know of them.

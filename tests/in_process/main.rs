@@ -26,6 +26,7 @@ mod pooling;
 mod proxy;
 mod recorder;
 mod records;
+mod reload;
 mod responses;
 mod secure;
 mod service;

@@ -25,11 +25,11 @@ use hotcore::{
 use tokio::{runtime::Builder, sync::oneshot};
 
 /// Nothing here takes this long; what does hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const ANY: &str = "127.0.0.1:0";
 
 /// A service on a thread of its own.
-struct Service {
+pub(crate) struct Service {
     http: SocketAddr,
     control: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -37,11 +37,11 @@ struct Service {
 }
 
 impl Service {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::start_with(folder, |_| {})
     }
 
-    fn start_with(folder: &Path, change: impl FnOnce(&mut Start) + Send + 'static) -> Self {
+    pub(crate) fn start_with(folder: &Path, change: impl FnOnce(&mut Start) + Send + 'static) -> Self {
         let any = || vec![ANY.parse().unwrap()];
         let settings = Settings {
             http: any(),
@@ -88,12 +88,12 @@ impl Service {
         Self { http, control, stop: Some(stop), thread: Some(thread) }
     }
 
-    fn ask(&self, message: &str) -> String {
+    pub(crate) fn ask(&self, message: &str) -> String {
         let socket = self.send(message);
         receive(&socket)
     }
 
-    fn send(&self, message: &str) -> UdpSocket {
+    pub(crate) fn send(&self, message: &str) -> UdpSocket {
         let socket = UdpSocket::bind(ANY).unwrap();
         socket.connect(self.control).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -108,7 +108,7 @@ impl Service {
         thread.join().unwrap()
     }
 
-    fn stop(&mut self) -> Result<(), ServiceError> {
+    pub(crate) fn stop(&mut self) -> Result<(), ServiceError> {
         let _ = self.stop.take().unwrap().send(());
         self.ended()
     }
@@ -123,13 +123,13 @@ impl Drop for Service {
     }
 }
 
-fn receive(socket: &UdpSocket) -> String {
+pub(crate) fn receive(socket: &UdpSocket) -> String {
     let mut reply = [0; 1024];
     let length = socket.recv(&mut reply).unwrap();
     String::from_utf8(reply[..length].to_vec()).unwrap()
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");

@@ -668,7 +668,7 @@ fn write_tool(path: &Path) {
 #[test]
 fn the_log_is_followed_where_the_daemon_says_it_is() {
     for (place, expected) in [
-        ("journal", "journalctl --unit hotcore --lines 50 --follow\n"),
+        ("journal", "journalctl --unit hotcore --unit hotcore-web.socket --lines 50 --follow\n"),
         ("/var/lib/hotcore/hotcore.log", "tail -n 50 -F -- /var/lib/hotcore/hotcore.log\n"),
     ] {
         let daemon = FakeDaemon::start(move |_| Some(format!("version {VERSION}\nlog {place}")));

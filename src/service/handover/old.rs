@@ -5,6 +5,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd as _, BorrowedFd},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use nix::{
@@ -17,7 +18,7 @@ use tokio::{io::Interest, net::UnixStream, time::timeout};
 use super::{
     generations::Generations,
     machine::Heard,
-    message::{FromNew, FromOld},
+    message::{FromNew, FromOld, VERSION},
     successor::Starter,
 };
 use crate::{
@@ -78,7 +79,11 @@ impl Peer {
             Heard::Gone if *process == 0 => {
                 timeout(limits::STARTER_WAIT, failure(starter)).await.map_or(Heard::Gone, Heard::Unstarted)
             }
-            Heard::Word(Some(FromNew::Ask { process: its, .. })) if starter.is_some() => {
+            Heard::Word(Some(FromNew::Ask { process: its, version })) if starter.is_some() => {
+                // systemd is told this number.
+                if version == VERSION && (its <= 1 || its == std::process::id()) {
+                    return Heard::Word(None);
+                }
                 *process = its;
                 heard
             }
@@ -126,6 +131,13 @@ impl Peer {
         while self.channel.line().await != Heard::Gone {}
         if let Some(starter) = &mut self.starter {
             starter.ended().await;
+        }
+    }
+
+    /// Ends one that this process has started, if it lives still.
+    pub async fn discard(&mut self) {
+        if self.is_ours() && timeout(Duration::ZERO, self.gone()).await.is_err() {
+            self.kill();
         }
     }
 

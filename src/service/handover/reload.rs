@@ -2,7 +2,12 @@
 //!
 //! Never here: a file that is opened, a socket that is bound, a signal that is sent.
 
-use std::{fmt, io, path::Path, path::PathBuf, thread, time::Instant};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
@@ -12,9 +17,10 @@ use super::{
 };
 use crate::limits;
 
-/// Asks `process`, which serves on `folder`, to reload, and waits until it has ([`limits::RELOAD_WAIT`] at most).
-pub fn reload(folder: &Path, process: u32) -> Result<(), ReloadError> {
-    let deadline = Instant::now() + limits::RELOAD_WAIT;
+/// Asks `process`, which serves on `folder`, to reload, and waits until it has: for `patience` at most, which is
+/// [`limits::RELOAD_WAIT`] but for tests.
+pub fn reload(folder: &Path, process: u32, patience: Duration) -> Result<(), ReloadError> {
+    let deadline = Instant::now() + patience;
     let mut door = knock(folder, process)?;
     if door.process() != process {
         return Err(ReloadError::Other { folder: folder.to_owned(), asked: process, serves: door.process() });
@@ -25,7 +31,7 @@ pub fn reload(folder: &Path, process: u32) -> Result<(), ReloadError> {
         Ok(Some(FromOld::No(why))) => Err(ReloadError::Refused { process, why }),
         Ok(Some(_)) => Err(ReloadError::Channel { process, source: AskError::Refused("it is out of step".to_owned()) }),
         Ok(None) => Err(ReloadError::Ended(process)),
-        Err(AskError::Silent) => Err(ReloadError::Silent(process)),
+        Err(AskError::Silent) => Err(ReloadError::Silent { process, patience }),
         Err(source) => Err(ReloadError::Channel { process, source }),
     }
 }
@@ -85,7 +91,12 @@ pub enum ReloadError {
         why: String,
     },
     /// It has not said in time how it went.
-    Silent(u32),
+    Silent {
+        /// The running process.
+        process: u32,
+        /// So long.
+        patience: Duration,
+    },
     /// It ended before it said how it went.
     Ended(u32),
     /// The channel failed.
@@ -110,10 +121,10 @@ impl fmt::Display for ReloadError {
                 folder.display()
             ),
             Self::Refused { process, why } => write!(f, "process {process} goes on as before: {why}"),
-            Self::Silent(process) => write!(
+            Self::Silent { process, patience } => write!(
                 f,
                 "process {process} goes on: it has not said within {} s how the hand-over went",
-                limits::RELOAD_WAIT.as_secs()
+                patience.as_secs()
             ),
             Self::Ended(process) => write!(f, "process {process} ended before it said how the hand-over went"),
             Self::Channel { process, source } => write!(f, "cannot talk to process {process}: {source}"),
@@ -127,5 +138,80 @@ impl std::error::Error for ReloadError {
             Self::NoDoor { source, .. } | Self::Channel { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::handover::Doorway;
+
+    /// Somebody at the door of `folder` who hears `reload` and answers with `answers`, or with the end.
+    fn answered(answers: &'static [FromOld], patience: Duration) -> Result<(), ReloadError> {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut door = runtime.block_on(async { Doorway::open(folder.path()) }).unwrap();
+        thread::scope(|scope| {
+            let asker = scope.spawn(|| reload(folder.path(), std::process::id(), patience));
+            runtime.block_on(async {
+                let (mut peer, word) = door.next().await.unwrap();
+                assert_eq!(word, FromNew::Reload);
+                answers.iter().for_each(|answer| peer.say(answer));
+                if answers.is_empty() {
+                    peer.gone().await;
+                }
+            });
+            asker.join().unwrap()
+        })
+    }
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn the_outcome_is_what_the_running_process_says() {
+        answered(&[FromOld::Done], LONG).unwrap();
+        let told = answered(&[FromOld::Told], LONG).unwrap_err().to_string();
+        assert!(told.contains("out of step"), "{told}");
+        let silent = answered(&[], Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(silent, ReloadError::Silent { .. }) && silent.to_string().contains(" goes on"), "{silent}");
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_reason_and_who_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut door = runtime.block_on(async { Doorway::open(folder.path()) }).unwrap();
+        let own = std::process::id();
+        for ends in [false, true] {
+            let error = thread::scope(|scope| {
+                let asker = scope.spawn(|| reload(folder.path(), own, LONG));
+                runtime.block_on(async {
+                    let (mut peer, _) = door.next().await.unwrap();
+                    if !ends {
+                        peer.say(&FromOld::No("no room".to_owned()));
+                    }
+                });
+                asker.join().unwrap().unwrap_err().to_string()
+            });
+            let expected = match ends {
+                false => format!("process {own} goes on as before: no room"),
+                true => format!("process {own} ended before it said how the hand-over went"),
+            };
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn only_the_process_that_serves_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        // Greater than any process id (proc_sys_kernel(5), pid_max).
+        let nobody = 4_194_305;
+        assert!(matches!(reload(path, nobody, LONG), Err(ReloadError::NoProcess(_))));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _door = runtime.block_on(async { Doorway::open(path) }).unwrap();
+        let error = reload(path, 1, LONG).unwrap_err().to_string();
+        assert!(error.contains("process 1 does not serve on"), "{error}");
+        assert!(error.contains(&format!("process {} does", std::process::id())), "{error}");
     }
 }

@@ -249,7 +249,10 @@ mod tests {
         assert_eq!(heard("exit 0").await, Heard::Gone);
         assert_eq!(heard("exec <&-; exec sleep 600").await, Heard::Gone);
         // Something that stays behind has the channel still.
-        assert_eq!(heard("exec 3<&0; sleep 600 & exit 3").await, Heard::Unstarted("ended at once (exit status: 3)".into()));
+        assert_eq!(
+            heard("exec 3<&0; sleep 600 & exit 3").await,
+            Heard::Unstarted("ended at once (exit status: 3)".into())
+        );
         let said = Heard::Word(Some(FromNew::Failed("no room".into())));
         assert_eq!(heard("echo failed no room >&0; exit 1").await, said);
         assert_eq!(heard("ask").await, Heard::Unstarted("ended at once (exit status: 127)".into()));

@@ -80,10 +80,11 @@ impl fmt::Display for SocketError {
         match self {
             Self::Missing { kind, passed } => write!(
                 f,
-                "no socket for {kind} ({} port {}) among those passed in ({passed}): start the socket unit that has it, or give its address with {}",
+                "no socket for {kind} ({} port {}) among those passed in ({passed}): start the socket unit that has it, or give its address with {} or {}",
                 kind.transport(),
                 kind.default_port(),
-                kind.option()
+                kind.option(),
+                kind.variable()
             ),
             Self::Twice { first, second } => {
                 write!(

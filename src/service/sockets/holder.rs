@@ -14,18 +14,14 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Whether any program has it, even one that this user may not see.
+    pub fn has_one(kind: Kind, port: u16) -> bool {
+        !sockets(kind, port).is_empty()
+    }
+
     /// Looks through the processes that this user may see.
     pub fn find(kind: Kind, port: u16) -> Option<Self> {
-        let (tables, state) = match kind {
-            Kind::Http | Kind::Https => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
-            Kind::Control => (["/proc/net/udp", "/proc/net/udp6"], "07"),
-        };
-        let sockets: Vec<String> = tables
-            .iter()
-            .filter_map(|path| fs::read_to_string(path).ok())
-            .flat_map(|table| inodes(&table, state, port))
-            .map(|inode| format!("socket:[{inode}]"))
-            .collect();
+        let sockets: Vec<String> = sockets(kind, port).into_iter().map(|inode| format!("socket:[{inode}]")).collect();
         if sockets.is_empty() {
             return None;
         }
@@ -42,12 +38,27 @@ impl Holder {
             Some(Self { process, name: printable(&name) })
         })
     }
+
+    /// The service of systemd that it belongs to, such as `nginx.service`: systemd names control groups like that.
+    pub fn unit(&self) -> Option<String> {
+        unit(&fs::read_to_string(format!("/proc/{}/cgroup", self.process)).ok()?)
+    }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (process {})", self.name, self.process)
     }
+}
+
+/// The inodes of the sockets on `port`.
+fn sockets(kind: Kind, port: u16) -> Vec<u64> {
+    let (tables, state) = match kind {
+        Kind::Http | Kind::Https => (["/proc/net/tcp", "/proc/net/tcp6"], "0A"),
+        Kind::Control => (["/proc/net/udp", "/proc/net/udp6"], "07"),
+    };
+    let tables = tables.iter().filter_map(|path| fs::read_to_string(path).ok());
+    tables.flat_map(|table| inodes(&table, state, port)).collect()
 }
 
 /// The inodes of the sockets of a table that are in `state` on `port`.
@@ -63,6 +74,15 @@ fn inodes(table: &str, state: &str, port: u16) -> Vec<u64> {
         })
         .filter(|inode| *inode != 0)
         .collect()
+}
+
+/// From /proc/PID/cgroup (cgroups(7)): in the hierarchy of systemd, or the only one.
+fn unit(groups: &str) -> Option<String> {
+    let paths = groups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+    let mut names = paths.flat_map(|path| path.split('/')).filter(|name| name.ends_with(".service"));
+    // A name is also part of a command that is shown to a person.
+    let is_plain = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@:\\".contains(&b));
+    names.rfind(is_plain).map(str::to_owned)
 }
 
 fn printable(name: &[u8]) -> String {
@@ -94,9 +114,23 @@ mod tests {
     #[test]
     fn the_holder_of_a_port_is_named_b215() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let holder = Holder::find(Kind::Http, listener.local_addr().unwrap().port()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let holder = Holder::find(Kind::Http, port).unwrap();
+        assert!(Holder::has_one(Kind::Http, port));
         assert_eq!(holder.process, std::process::id());
         assert!(!holder.name.is_empty() && holder.to_string().contains("(process "));
+    }
+
+    #[test]
+    fn the_service_of_a_holder_is_read_from_its_control_group() {
+        assert_eq!(unit("0::/system.slice/nginx.service\n").as_deref(), Some("nginx.service"));
+        let version_1 = "2:cpu,cpuacct:/\n1:name=systemd:/system.slice/a@b.service/child\n0::/\n";
+        assert_eq!(unit(version_1).as_deref(), Some("a@b.service"));
+        for none in
+            ["0::/user.slice/user-0.slice/session-1.scope\n", "0::/init.scope\n", "0::/x;reboot.service\n", "0\n", ""]
+        {
+            assert_eq!(unit(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
-use self::offered::Source;
+use self::offered::{Source, What};
 use super::Settings;
 use crate::limits;
 
@@ -68,6 +68,15 @@ impl Kind {
             Self::Http => "--http",
             Self::Https => "--https",
             Self::Control => "--control",
+        }
+    }
+
+    /// Its twin in the environment, as a unit sets it.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Http => "HOTCORE_HTTP",
+            Self::Https => "HOTCORE_HTTPS",
+            Self::Control => "HOTCORE_CONTROL",
         }
     }
 }
@@ -159,6 +168,10 @@ impl Sockets {
                 Some(kind) => sockets.adopt(kind, socket)?,
                 // A socket of the generation before that is no longer asked for is no surprise.
                 None if matches!(socket.facts.source, Source::Generation(_)) => {}
+                // Whoever holds it beside hotcore keeps it open, so clients would wait there for nothing.
+                None if matches!(socket.facts.what, What::Tcp(_)) => remarks.push(format!(
+                    "{socket} was passed in and nobody answers there: say what it is for with HOTCORE_HTTP or HOTCORE_HTTPS, which name all addresses of a kind"
+                )),
                 None => remarks.push(format!("{socket} was passed in and is not needed: closed")),
             }
         }
@@ -339,7 +352,7 @@ mod tests {
         assert_eq!(sockets.addresses(Kind::Https), settings.https);
         assert_eq!(sockets.http[0].accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(sockets.control[0].recv(&mut [0; 8]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert!(remarks[0].contains(&extra_address) && remarks[0].ends_with("closed"), "{remarks:?}");
+        assert!(remarks[0].contains(&extra_address) && remarks[0].contains("HOTCORE_HTTPS"), "{remarks:?}");
         assert!(std::net::TcpStream::connect(extra_address).is_err(), "an extra is closed");
     }
 

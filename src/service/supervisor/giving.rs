@@ -223,6 +223,19 @@ impl Supervisor {
         Ok(())
     }
 
+    /// A stop is meant for who is about to take over as well.
+    pub(super) async fn discard(&mut self) {
+        if let Some(Giving { mut peer, asker, .. }) = self.giving.take() {
+            let why = "the service is being stopped".to_owned();
+            peer.say(&FromOld::No(why.clone()));
+            answer(asker, Err(why));
+            peer.discard().await;
+        }
+        if let Some(Failed { mut peer, .. }) = self.failed.take() {
+            peer.discard().await;
+        }
+    }
+
     /// Stops the keeper, then the control loop, which finishes its last commit, and lets go of journal and lock. The inner error:
     /// it could not be done in time, and everything stays as it was.
     async fn pass_pen(&mut self) -> Result<Result<(), String>, ServiceError> {

@@ -30,7 +30,8 @@ use super::{
     ServiceError,
     handover::{Doorway, Generations, Peer, Successor, machine::OldAction, message::FromNew},
     notify::{Notifier, Watchdog},
-    sockets::Sockets,
+    proof::{Judgement, Probe, Proof},
+    sockets::{Kind, Sockets},
     status::Status,
     ticket_keys::TicketKeys,
     worker::{Drain, Workers},
@@ -67,6 +68,8 @@ pub struct Supervisor {
     hang_up: Arc<Notify>,
     notifier: Notifier,
     watchdog: Watchdog,
+    proof: Proof,
+    probe: Option<Probe>,
     status: Arc<Status>,
     told: (String, Option<Instant>),
     turns: u64,
@@ -112,6 +115,7 @@ impl Supervisor {
                 heard = hear(&mut self.giving) => if let Some(giving) = self.hear(heard).await? {
                     break End::Drain(Box::new(giving));
                 },
+                connected = tried(&mut self.probe) => self.proof.tried(connected),
                 () = failed_ended(&mut self.failed) => self.failed = None,
                 _ = beat.tick() => self.beat(Instant::now()),
             }
@@ -154,7 +158,7 @@ impl Supervisor {
         });
         beats.push(self.certificates.heartbeat(self.turns));
         if self.watchdog.is_due(now, &beats) {
-            self.notifier.alive();
+            self.give_sign_of_life(now, &beats);
         }
         for index in self.watchdog.overdue(now, &beats) {
             let name = match beats.len() - index {
@@ -167,6 +171,29 @@ impl Supervisor {
         if self.told.1.is_some_and(|at| now.saturating_duration_since(at) >= limits::STATUS_REFRESH) {
             self.tell_status(now);
         }
+    }
+
+    /// Every loop has turned. That connections are accepted must be shown as well.
+    fn give_sign_of_life(&mut self, now: Instant, beats: &[u64]) {
+        let accepts = self.workers.accepts();
+        match self.proof.judge(now, accepts) {
+            Judgement::Waiting => return,
+            Judgement::Ask { again } => {
+                if again {
+                    tracing::error!(target: "hotcore::service", "no connection is accepted: the watchdog is not fed");
+                }
+                self.probe = self.sockets.addresses(Kind::Http).first().copied().map(Probe::start);
+                return;
+            }
+            Judgement::OutOfReach => {
+                tracing::warn!(target: "hotcore::service", "the own port cannot be reached from this machine: the watchdog goes without this proof");
+            }
+            Judgement::Proved => {}
+        }
+        self.probe = None;
+        self.proof.used(accepts);
+        self.watchdog.fed(now, beats);
+        self.notifier.alive();
     }
 
     fn tell_status(&mut self, now: Instant) {
@@ -196,6 +223,7 @@ impl Supervisor {
     async fn stop(mut self) -> Result<(), ServiceError> {
         tracing::info!(target: "hotcore::service", "stops");
         self.notifier.stopping();
+        self.discard().await;
         if let Some(doorway) = self.doorway.take() {
             doorway.close();
         }
@@ -271,6 +299,13 @@ impl Supervisor {
 fn worker_ended(result: Result<(), String>) -> ServiceError {
     let why = result.err().unwrap_or_else(|| "it stopped without being told".to_owned());
     ServiceError::Ended { task: "a worker", why }
+}
+
+async fn tried(probe: &mut Option<Probe>) -> bool {
+    match probe {
+        Some(probe) => probe.tried().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn next_peer(doorway: &mut Option<Doorway>) -> (Peer, FromNew) {

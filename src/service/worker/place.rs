@@ -45,6 +45,13 @@ impl Place {
         }
     }
 
+    /// Shows that this worker looks at its listening sockets.
+    fn note_accept(&self) {
+        if let Some(seat) = self.seats.get(self.index) {
+            seat.accepts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// The worker that a fresh connection goes to, if this one has more than a quarter above its share.
     fn emptier(&self, own: usize) -> Option<usize> {
         let all: usize = self.seats.iter().map(|seat| seat.connections.load(Ordering::Relaxed)).sum();
@@ -62,7 +69,9 @@ impl Place {
 pub(super) async fn accept(listener: TcpListener, door: Door, proxy: Rc<Proxy>, place: Rc<Place>) -> io::Error {
     loop {
         for _ in 0..ACCEPTS_PER_TURN {
-            match listener.accept().await {
+            let accepted = listener.accept().await;
+            place.note_accept();
+            match accepted {
                 Ok((stream, peer)) => {
                     // Kept where a drain finds it: this task ends as soon as that begins.
                     place.waiting.borrow_mut().push_back((stream, peer, door));
@@ -94,6 +103,7 @@ async fn make_room(proxy: &Proxy, place: &Place) {
         if !proxy.close_longest_idle() {
             tracing::warn!(connections = place.connections_max, "too many connections, new ones wait");
         }
+        place.note_accept();
         // One that ends elsewhere is not noticed here at once.
         let _ = timeout(ACCEPT_PAUSE, proxy.departure()).await;
     }

@@ -1,6 +1,7 @@
 //! Backends in other languages, as child processes on ports of their own.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
@@ -12,7 +13,7 @@ use nix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::{PATIENCE, beside, wait_for};
+use super::{Identity, PATIENCE, beside, wait_for};
 
 /// A running backend; dropped, it is killed and waited for.
 pub(crate) struct Backend {
@@ -35,6 +36,15 @@ impl Backend {
     /// Python's own file server.
     pub(crate) fn files(folder: &Path) -> Self {
         Self::start(Command::new("/usr/bin/python3").arg(beside("backends/files.py")).arg(folder).arg("0"))
+    }
+
+    /// The same by HTTPS, as somebody whose certificate and key, in PEM, are put into `scratch`.
+    pub(crate) fn secure_files(folder: &Path, identity: &Identity, scratch: &Path) -> Self {
+        let (chain, key) = (scratch.join("certificate.pem"), scratch.join("key.pem"));
+        fs::write(&chain, &identity.certificate).unwrap();
+        fs::write(&key, &identity.key).unwrap();
+        let mut command = Command::new("/usr/bin/python3");
+        Self::start(command.arg(beside("backends/files.py")).arg(folder).arg("0").args([chain, key]))
     }
 
     /// A WebSocket echo server in Python.

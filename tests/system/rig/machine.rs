@@ -27,8 +27,8 @@ const PACKAGES: &[&str] =
     &["systemd", "systemd-sysv", "dbus", "ca-certificates", "curl", "iproute2", "libcap2-bin", "nftables", "procps"];
 /// What a machine of Debian's family has beside that.
 const DEBIAN: &[&str] = &["apt", "man-db", "ufw"];
-/// And one of Fedora's family, as far as Debian can play it.
-const FEDORA: &[&str] = &["dnf", "firewalld", "rpm"];
+/// And one of Fedora's family, as far as Debian can play it. firewalld does not start without netbase's /etc/protocols.
+const FEDORA: &[&str] = &["dnf", "firewalld", "netbase", "rpm"];
 /// And one for measurements beside other proxies, as Debian installs them.
 const PEERS: &[&str] = &["apt", "haproxy", "nginx-light"];
 /// The release with the oldest systemd that is promised.

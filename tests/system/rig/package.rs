@@ -1,15 +1,22 @@
 //! The packages, made from the program under test.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use super::succeed;
 
-/// The .deb with this version, which need not be the program's.
+/// The .deb with this version, which need not be the program's. Made by the first who asks.
 pub(crate) fn deb(version: &str) -> PathBuf {
+    static MADE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let file = target().join(format!("hotcore_{version}.deb"));
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if made.contains(version) {
+        return file;
+    }
     let mut command = Command::new("cargo");
     command.args([
         "deb",
@@ -24,6 +31,7 @@ pub(crate) fn deb(version: &str) -> PathBuf {
     ]);
     command.args(["--deb-version", version, "--output"]).arg(&file);
     succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")));
+    made.insert(version.to_owned());
     file
 }
 

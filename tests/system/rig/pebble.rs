@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use super::{PATIENCE, ReservedPort, folder, wait_for};
@@ -177,6 +177,8 @@ impl Identity {
         let root_key = KeyPair::generate().unwrap();
         let mut root = CertificateParams::new(Vec::new()).unwrap();
         root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than that of what it signs: OpenSSL takes one for self-signed else.
+        root.distinguished_name.push(DnType::CommonName, "root of a test");
         let root = root.self_signed(&root_key).unwrap();
         let key = KeyPair::generate().unwrap();
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
