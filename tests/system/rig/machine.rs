@@ -248,15 +248,24 @@ impl Machine {
     /// Runs `work` on a thread in the network of this machine: what it connects to, listens on and starts is there. Threads and
     /// programs that it starts stay there, and may outlive it.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let network = File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("inside".to_owned());
-            let thread = thread.spawn_scoped(scope, || {
-                setns(network, CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_network(&format!("/proc/{}/ns/net", self.leader), work)
+    }
+
+    /// The same in a network that `ip netns add` made inside.
+    pub(crate) fn in_netns<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> T {
+        in_network(&format!("/proc/{}/root/run/netns/{name}", self.leader), work)
+    }
+
+    /// Settings of its own for a unit, under this name; nothing: they are taken away. They count from the unit's next start.
+    pub(crate) fn drop_in(&self, unit: &str, name: &str, settings: &str) {
+        let folder = format!("/etc/systemd/system/{unit}.d");
+        if settings.is_empty() {
+            self.sh(&format!("rm -f {folder}/{name}.conf"));
+        } else {
+            self.sh(&format!("mkdir -p {folder}"));
+            self.write(&format!("{folder}/{name}.conf"), settings);
+        }
+        self.sh("systemctl daemon-reload");
     }
 
     /// A fact about a unit: systemctl show --property.
@@ -299,6 +308,18 @@ impl Machine {
         drop(self);
         Self::start(disk, shared)
     }
+}
+
+fn in_network<T: Send>(path: &str, work: impl FnOnce() -> T + Send) -> T {
+    let network = File::open(path).unwrap();
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("inside".to_owned());
+        let thread = thread.spawn_scoped(scope, || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for Machine {
