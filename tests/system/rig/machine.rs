@@ -6,10 +6,10 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{OnceLock, mpsc},
     thread,
 };
 
@@ -186,15 +186,24 @@ impl Machine {
     /// Runs `work` on a thread in the network of this machine: what it connects to, listens on and starts is there. Threads and
     /// programs that it starts stay there, and may outlive it.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let network = File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("inside".to_owned());
-            let thread = thread.spawn_scoped(scope, || {
-                setns(network, CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_network(&format!("/proc/{}/ns/net", self.leader), work)
+    }
+
+    /// The same in a network that `ip netns add` made inside.
+    pub(crate) fn in_netns<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> T {
+        in_network(&format!("/proc/{}/root/run/netns/{name}", self.leader), work)
+    }
+
+    /// Settings of its own for a unit, under this name; nothing: they are taken away. They count from the unit's next start.
+    pub(crate) fn drop_in(&self, unit: &str, name: &str, settings: &str) {
+        let folder = format!("/etc/systemd/system/{unit}.d");
+        if settings.is_empty() {
+            self.sh(&format!("rm -f {folder}/{name}.conf"));
+        } else {
+            self.sh(&format!("mkdir -p {folder}"));
+            self.write(&format!("{folder}/{name}.conf"), settings);
+        }
+        self.sh("systemctl daemon-reload");
     }
 
     /// A fact about a unit: systemctl show --property.
@@ -222,6 +231,24 @@ impl Machine {
         self.sh(&format!("journalctl --unit={unit} --output=cat --no-pager"))
     }
 
+    /// Whether `hotcore log`, which never ends by itself, shows a line with these words.
+    pub(crate) fn log_shows(&self, words: &str) -> bool {
+        let mut log = self.command("hotcore").arg("log").stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(log.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let ((say, hear), words) = (mpsc::channel(), words.to_owned());
+        thread::Builder::new()
+            .spawn(move || {
+                for _ in lines.filter(|line| line.contains(&words)) {
+                    let _ = say.send(());
+                }
+            })
+            .unwrap();
+        let is_shown = hear.recv_timeout(PATIENCE).is_ok();
+        let _ = log.kill();
+        let _ = log.wait();
+        is_shown
+    }
+
     /// Units that have failed, one a line.
     pub(crate) fn failed_units(&self) -> String {
         self.sh("systemctl list-units --failed --plain --no-legend --no-pager")
@@ -236,6 +263,18 @@ impl Machine {
         let shared = std::mem::replace(&mut self.shared, folder());
         Self::start(disk, shared)
     }
+}
+
+fn in_network<T: Send>(path: &str, work: impl FnOnce() -> T + Send) -> T {
+    let network = File::open(path).unwrap();
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("inside".to_owned());
+        let thread = thread.spawn_scoped(scope, || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for Machine {

@@ -1,11 +1,16 @@
 //! The packages, made from the program under test.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use super::succeed;
+
+/// What was made in this run: a package is made once, by the first who needs it, and others wait for it.
+static MADE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// The .deb with this version, which need not be the program's.
 pub(crate) fn deb(version: &str) -> PathBuf {
@@ -23,8 +28,7 @@ pub(crate) fn deb(version: &str) -> PathBuf {
         profile(),
     ]);
     command.args(["--deb-version", version, "--output"]).arg(&file);
-    succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")));
-    file
+    make(command, file)
 }
 
 /// The .rpm with this version.
@@ -33,7 +37,15 @@ pub(crate) fn rpm(version: &str) -> PathBuf {
     let mut command = Command::new("cargo");
     command.args(["generate-rpm", "--payload-compress=none", "--profile", profile()]);
     command.args(["--set-metadata", &format!("version = \"{version}\""), "--output"]).arg(&file);
-    succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")));
+    make(command, file)
+}
+
+fn make(mut command: Command, file: PathBuf) -> PathBuf {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !made.contains(&file) {
+        succeed(command.current_dir(env!("CARGO_MANIFEST_DIR")));
+        made.insert(file.clone());
+    }
     file
 }
 
