@@ -6,10 +6,10 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::Write,
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::OnceLock,
+    sync::{OnceLock, mpsc},
     thread,
 };
 
@@ -291,6 +291,24 @@ impl Machine {
     /// What a unit wrote to the journal.
     pub(crate) fn journal(&self, unit: &str) -> String {
         self.sh(&format!("journalctl --unit={unit} --output=cat --no-pager"))
+    }
+
+    /// Whether `hotcore log`, which never ends by itself, shows a line with these words.
+    pub(crate) fn log_shows(&self, words: &str) -> bool {
+        let mut log = self.command("hotcore").arg("log").stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(log.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let ((say, hear), words) = (mpsc::channel(), words.to_owned());
+        thread::Builder::new()
+            .spawn(move || {
+                for _ in lines.filter(|line| line.contains(&words)) {
+                    let _ = say.send(());
+                }
+            })
+            .unwrap();
+        let is_shown = hear.recv_timeout(PATIENCE).is_ok();
+        let _ = log.kill();
+        let _ = log.wait();
+        is_shown
     }
 
     /// Units that have failed, one a line.
