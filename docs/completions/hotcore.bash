@@ -43,6 +43,9 @@ _hotcore() {
             hotcore,help)
                 cmd="hotcore__subcmd__help"
                 ;;
+            hotcore,install)
+                cmd="hotcore__subcmd__install"
+                ;;
             hotcore,license)
                 cmd="hotcore__subcmd__license"
                 ;;
@@ -77,7 +80,7 @@ _hotcore() {
 
     case "${cmd}" in
         hotcore)
-            opts="-h -V --control --json --help --version add remove cert list msg log status retry check version license credits help serve"
+            opts="-h -V --control --json --help --version add remove cert list msg log status retry check version license credits help serve install"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -204,10 +207,31 @@ _hotcore() {
             ;;
         hotcore__subcmd__help)
             if [[ "${cur}" != -* && "${prev}" == help ]] ; then
-                _hotcore_words "add remove cert list msg log status retry check version license credits help serve"
+                _hotcore_words "add remove cert list msg log status retry check version license credits help serve install"
                 return 0
             fi
-            opts="-h --control --help add remove cert list msg log status retry check version license credits help serve"
+            opts="-h --control --help add remove cert list msg log status retry check version license credits help serve install"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --control)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        hotcore__subcmd__install)
+            opts="-h --local --remove --dry-run --control --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -42,6 +42,7 @@ complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "license" -d 'Print 
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "credits" -d 'List the libraries in this program and their licences'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "help" -d 'Print this help, or that of a command'
 complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "serve" -d 'Route requests, until told to stop; meant for systemd, and for trying out'
+complete -c hotcore -n "__fish_hotcore_needs_command" -f -a "install" -d 'Make this program a service of the machine, and start it; needs root'
 complete -c hotcore -n "__fish_hotcore_using_subcommand add" -l control -d 'Where the daemon takes commands, on loopback [default: 127.0.0.1:40608]' -r -f
 complete -c hotcore -n "__fish_hotcore_using_subcommand add" -s h -l help -d 'Print help'
 complete -c hotcore -n "__fish_hotcore_using_subcommand remove" -l control -d 'Where the daemon takes commands, on loopback [default: 127.0.0.1:40608]' -r -f
@@ -90,6 +91,11 @@ complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l control -d 'Wh
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l local -d 'For development: listen on loopback only, on 8080 where 80 is not allowed, and let nobody sign certificates'
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -l access-log -d 'Log each request'
 complete -c hotcore -n "__fish_hotcore_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c hotcore -n "__fish_hotcore_using_subcommand install" -l control -d 'Where the daemon takes commands, on loopback [default: 127.0.0.1:40608]' -r -f
+complete -c hotcore -n "__fish_hotcore_using_subcommand install" -l local -d 'For development: a service of your own, on this machine\'s loopback alone; run it by sudo, as yourself'
+complete -c hotcore -n "__fish_hotcore_using_subcommand install" -l remove -d 'Undo it; rules, certificates and keys are kept'
+complete -c hotcore -n "__fish_hotcore_using_subcommand install" -l dry-run -d 'Show what would be done, and change nothing'
+complete -c hotcore -n "__fish_hotcore_using_subcommand install" -s h -l help -d 'Print help'
 
 # The word before is one of these commands.
 function __fish_hotcore_behind
@@ -104,4 +110,4 @@ end
 
 complete -c hotcore -n "not __fish_hotcore_using_subcommand cert" -f
 complete -c hotcore -n "__fish_hotcore_behind add remove cert retry" -f -a "(__fish_hotcore_domains)" -d 'mapped domain'
-complete -c hotcore -n "__fish_hotcore_behind help" -f -a "add remove cert list msg log status retry check version license credits help serve"
+complete -c hotcore -n "__fish_hotcore_behind help" -f -a "add remove cert list msg log status retry check version license credits help serve install"

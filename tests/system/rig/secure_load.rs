@@ -201,12 +201,13 @@ impl Shared {
 
     /// One connection with a few requests at a time, until it is to end.
     async fn by_http_2(self: &Arc<Self>) -> io::Result<()> {
+        let begun = Instant::now();
         let stream = self.connect(&self.http_2).await?;
         let (send, connection) = h2::client::handshake(stream).await.map_err(io::Error::other)?;
         let end = spawn_local(connection);
         let mut streams = JoinSet::new();
         for _ in 0..STREAMS {
-            streams.spawn_local(Arc::clone(self).one_after_the_other(send.clone()));
+            streams.spawn_local(Arc::clone(self).one_after_the_other(send.clone(), begun));
         }
         drop(send);
         let mut has_failed = false;
@@ -228,8 +229,13 @@ impl Shared {
         end.await.map_err(io::Error::other)?.map_err(io::Error::other)
     }
 
-    /// Whether the server wanted no more of them: a request that was sent is answered all the same.
-    async fn one_after_the_other(self: Arc<Self>, mut send: h2::client::SendRequest<Bytes>) -> io::Result<bool> {
+    /// Whether the server wanted no more of them: a request that was sent is answered all the same. The first counts from the moment
+    /// at which the connection was asked for.
+    async fn one_after_the_other(
+        self: Arc<Self>,
+        mut send: h2::client::SendRequest<Bytes>,
+        mut begun: Instant,
+    ) -> io::Result<bool> {
         let is_farewell = |error: &h2::Error| error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
         for _ in 0..REQUESTS_PER_CONNECTION {
             if self.stop.load(Relaxed) {
@@ -240,7 +246,6 @@ impl Shared {
                 Err(error) if is_farewell(&error) => return Ok(true),
                 Err(error) => return Err(io::Error::other(error)),
             }
-            let begun = Instant::now();
             let request = Request::get(format!("https://{}/", self.name)).body(()).unwrap();
             let (response, _) = send.send_request(request, true).map_err(io::Error::other)?;
             let response = response.await.map_err(io::Error::other)?;
@@ -252,6 +257,7 @@ impl Shared {
             }
             self.judge(Way::Http2, begun, status, &seen)?;
             self.rest().await;
+            begun = Instant::now();
         }
         Ok(false)
     }
