@@ -1,7 +1,7 @@
 //! Machines on which an installation of a package is not as usual: another program has a port, services may not be started,
 //! systemd does not run, `hotcore install` was there before.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::rig::{Machine, PATIENCE, Root, deb, folder, rpm, wait_for, without_systemd};
 
@@ -98,29 +98,14 @@ fn both_packages_can_be_installed_and_removed_where_systemd_does_not_run() {
 fn what_hotcore_install_has_made_gives_way_to_the_package() {
     let machine = Machine::boot(Root::Debian);
     let package = machine.give(&deb("0.1.0-1"));
-    // The package's own program and units, brought to where an install has them.
-    machine.sh(&format!("dpkg-deb --extract {package} /run/content"));
-    let install = |local: &str, sockets: &str| {
-        machine.sh(&format!(
-            "systemd-sysusers /run/content/usr/lib/sysusers.d/hotcore.conf
-            mkdir --parents /opt/hotcore/bin /etc/sysusers.d && cp /run/content/usr/bin/hotcore /opt/hotcore/bin/
-            ln --symbolic /opt/hotcore/bin/hotcore /usr/local/bin/hotcore
-            cp /run/content/usr/lib/sysusers.d/hotcore.conf /etc/sysusers.d/
-            sed 's/^description=.*/description=an older one/' /run/content/etc/ufw/applications.d/hotcore \
-                > /etc/ufw/applications.d/hotcore
-            for unit in hotcore-web.socket hotcore-control.socket hotcore.service; do
-                {{ echo '# Made by `hotcore install`, which renews it.'
-                  sed -e 's:/usr/bin/hotcore serve:/opt/hotcore/bin/hotcore serve{local}:' \
-                      -e 's/^ListenStream=\\([0-9]*\\)/ListenStream={sockets}\\1/' \
-                      /run/content/usr/lib/systemd/system/$unit; }} > /etc/systemd/system/$unit
-            done
-            systemctl daemon-reload && systemctl --quiet enable hotcore.service && systemctl start hotcore"
-        ));
-    };
+    let hotcore = machine.give(Path::new(env!("CARGO_BIN_EXE_hotcore")));
+    let install = |words: &str| machine.sh(&format!("SUDO_USER=ann {hotcore} install {words} 2>&1"));
     let listens = "ss --listening --tcp --numeric --no-header | awk '{ print $4 }' | sort";
 
-    install("", "");
-    machine.sh("ufw --force enable && ufw allow hotcore");
+    // It opens the firewall; the package has another profile under the same name.
+    machine.sh("ufw --force enable");
+    install("");
+    machine.sh("sed --in-place 's/^description=.*/description=an older one/' /etc/ufw/applications.d/hotcore");
     machine.sh("hotcore add a-app.example 3000");
     let opened = machine.property("hotcore-web.socket", "ActiveEnterTimestampMonotonic");
     let said = machine.said(&format!("apt-get install --yes {package}"));
@@ -137,8 +122,9 @@ fn what_hotcore_install_has_made_gives_way_to_the_package() {
     machine.sh("ufw disable");
 
     // Made for the machine alone, and now a service for everybody.
-    install(" --local", "127.0.0.1:");
-    assert_eq!(machine.sh(listens), "127.0.0.1:443\n127.0.0.1:80");
+    machine.sh("useradd --create-home ann");
+    install("--local");
+    assert_eq!(machine.sh(listens), "127.0.0.1%lo:443\n127.0.0.1%lo:80\n[::1]%lo:443\n[::1]%lo:80");
     machine.sh(&format!("apt-get install --yes {package} 2>&1"));
     gave_way(&machine);
     assert_eq!(machine.sh(listens), "*:443\n*:80");
@@ -146,7 +132,7 @@ fn what_hotcore_install_has_made_gives_way_to_the_package() {
 
     // The other way round: what is in use is not purged.
     machine.sh("apt-get remove --yes hotcore 2>&1");
-    install("", "");
+    install("");
     let said = machine.said("apt-get purge --yes hotcore");
     assert_eq!(said, ["hotcore: kept /var/lib/hotcore and the user: \"hotcore install\" uses them"]);
     assert_eq!(machine.sh("hotcore list"), "a-app.example 3000");
