@@ -35,9 +35,9 @@ packages() {
         return
     fi
     local wanted=(bash build-essential ca-certificates chromium curl faketime fish golang-go groff iproute2
-        libnss3-tools mandoc mkcert mmdebstrap mount nghttp2-client openssl pebble php-cli procps python3
-        python3-grpcio python3-h2 python3-httpx python3-websockets ruby shellcheck strace systemd-container testssl.sh
-        util-linux zsh)
+        libnss3-tools lintian mandoc mkcert mmdebstrap mount nghttp2-client openssl pebble php-cli procps python3
+        python3-grpcio python3-h2 python3-httpx python3-websockets rpm rpmlint ruby shellcheck strace
+        systemd-container testssl.sh util-linux zsh)
     # A Node.js from elsewhere stays as it is.
     command -v node >/dev/null || wanted+=(nodejs)
     wanted+=(node-ws)

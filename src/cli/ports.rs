@@ -9,10 +9,8 @@ use super::{
     failure::{Exit, Failure},
     output::Output,
 };
-use crate::service::sockets::{Holder, Kind};
+use crate::service::sockets::{Holder, Kind, SYSTEMD};
 
-/// The process that systemd is. What it holds belongs to a socket unit.
-const SYSTEMD: u32 = 1;
 /// The name of a process of the daemon (proc_pid_comm(5)).
 const OWN_NAME: &str = "hotcore";
 

@@ -4,6 +4,9 @@ use std::{fmt, fs};
 
 use super::Kind;
 
+/// The process that systemd is. What it holds belongs to a socket unit.
+pub const SYSTEMD: u32 = 1;
+
 /// The program that has a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
@@ -25,7 +28,7 @@ impl Holder {
         if sockets.is_empty() {
             return None;
         }
-        fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let mut holders = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
             let process: u32 = entry.file_name().to_str()?.parse().ok()?;
             let has_it = fs::read_dir(entry.path().join("fd")).ok()?.flatten().any(|fd| {
                 fs::read_link(fd.path())
@@ -36,7 +39,10 @@ impl Holder {
             }
             let name = fs::read(entry.path().join("comm")).unwrap_or_default();
             Some(Self { process, name: printable(&name) })
-        })
+        });
+        // systemd holds the sockets of its units beside the program that uses them.
+        let first = holders.next()?;
+        if first.process == SYSTEMD { holders.next().or(Some(first)) } else { Some(first) }
     }
 
     /// The service of systemd that it belongs to, such as `nginx.service`: systemd names control groups like that.

@@ -19,7 +19,11 @@ use self::offered::{Source, What};
 use super::Settings;
 use crate::limits;
 
-pub use self::{error::SocketError, holder::Holder, offered::Offered};
+pub use self::{
+    error::SocketError,
+    holder::{Holder, SYSTEMD},
+    offered::Offered,
+};
 
 /// What a socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::unistd::Pid;
+
 use super::{Hostility, Machine, PATIENCE, Pebble, wait_for};
 
 /// See the page of this module.
@@ -57,6 +59,19 @@ impl Installed {
             fs::write(&path, self.machine.inside(|| self.pebble.issuing_root())).unwrap();
         }
         path
+    }
+
+    /// The same process as it is numbered here.
+    pub(crate) fn main_process(&self) -> Pid {
+        self.machine.outer_pid(&self.main_pid())
+    }
+
+    /// Waits until another process than `before` serves.
+    pub(crate) fn wait_for_the_next(&self, before: &str) -> String {
+        wait_for("the next process", PATIENCE, || {
+            let is_up = self.machine.property("hotcore.service", "ActiveState") == "active";
+            Some(self.main_pid()).filter(|pid| is_up && pid != before && pid != "0")
+        })
     }
 
     /// The process that systemd takes for the service, as the machine numbers it.

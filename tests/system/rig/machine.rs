@@ -83,6 +83,18 @@ fn make(name: &str, packages: &[&str]) -> PathBuf {
     path
 }
 
+/// Runs a line of the shell in a root folder without its systemd, as where an image is made; what it writes is forgotten. It sees
+/// `share` as `/t`.
+pub(crate) fn without_systemd(root: Root, share: &Path, line: &str) -> Output {
+    let mut command = Command::new("systemd-nspawn");
+    command.args(["--quiet", "--volatile=overlay", "--private-network", "--register=no", "--keep-unit"]);
+    command.args(["--console=pipe", "--setenv=LC_ALL=C.UTF-8", "--setenv=DEBIAN_FRONTEND=noninteractive"]);
+    command.arg(format!("--bind={}:{SHARED}", share.display())).arg("--directory").arg(root.path());
+    // Two tests at a time, each with a name of its own.
+    let name = share.file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
+    run(command.arg(format!("--machine={name}")).args(["sh", "-euc", line]).stdin(Stdio::null()))
+}
+
 /// A running machine; dropped, it is switched off hard.
 pub(crate) struct Machine {
     container: Child,
@@ -90,6 +102,40 @@ pub(crate) struct Machine {
     leader: Pid,
     shared: TempDir,
     disk: Disk,
+    _groups: ControlGroups,
+}
+
+/// Where the kernel counts a machine's processes (cgroups(7)): of its own, as two systemds in one tree get into each other's way.
+struct ControlGroups(Vec<PathBuf>);
+
+impl ControlGroups {
+    /// In the tree of cgroup v2, or in those that systemd keeps beside v1.
+    fn new(name: &str) -> Self {
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"].map(Path::new);
+        let trees = trees.iter().filter(|tree| tree.join("cgroup.procs").exists());
+        let groups: Vec<_> = trees.map(|tree| tree.join(name)).collect();
+        for group in &groups {
+            fs::create_dir_all(group).unwrap();
+        }
+        Self(groups)
+    }
+
+    /// A program that starts in them.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("sh");
+        let enter = "while [ \"$1\" != -- ]; do echo $$ > \"$1/cgroup.procs\" || exit; shift; done; shift; exec \"$@\"";
+        command.args(["-uc", enter, "sh"]).args(&self.0).args(["--", program]);
+        command
+    }
+}
+
+impl Drop for ControlGroups {
+    fn drop(&mut self) {
+        // The kernel lets go of them a little after the last process has ended.
+        for group in &self.0 {
+            let _ = run(Command::new("find").arg(group).args(["-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]));
+        }
+    }
 }
 
 /// Where it writes.
@@ -116,14 +162,15 @@ impl Machine {
     fn start(disk: Disk, shared: TempDir) -> Self {
         let log = shared.path().join("console");
         let output = File::create(&log).unwrap();
-        let mut command = Command::new("systemd-nspawn");
+        // The folder's name is one that nobody else has.
+        let name = shared.path().file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
+        let groups = ControlGroups::new(&name);
+        let mut command = groups.command("systemd-nspawn");
         match &disk {
             Disk::Passing(root) => command.arg("--volatile=overlay").arg("--directory").arg(root.path()),
             Disk::Lasting(copy) => command.arg("--directory").arg(copy.path()),
         };
         command.args(["--quiet", "--boot", "--private-network", "--register=no", "--keep-unit", "--console=pipe"]);
-        // The folder's name is one that nobody else has.
-        let name = shared.path().file_name().unwrap().to_string_lossy().replace(['.', '_'], "");
         command.arg(format!("--machine={name}")).arg(format!("--bind={}:{SHARED}", shared.path().display()));
         command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
         let mut container = command.spawn().unwrap();
@@ -136,7 +183,7 @@ impl Machine {
                 fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "systemd")
             })
         });
-        let machine = Self { container, leader: Pid::from_raw(leader), shared, disk };
+        let machine = Self { container, leader: Pid::from_raw(leader), shared, disk, _groups: groups };
         wait_for("a machine that has booted", 2 * PATIENCE, || {
             let state = run(machine.command("systemctl").arg("is-system-running"));
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
@@ -154,7 +201,7 @@ impl Machine {
         command.args([
             "env",
             "--ignore-environment",
-            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME=/root",
             "LC_ALL=C.UTF-8",
         ]);
@@ -165,6 +212,13 @@ impl Machine {
     /// Runs a line of the shell inside, which must succeed, and gives its standard output without the final line break.
     pub(crate) fn sh(&self, line: &str) -> String {
         succeed(self.command("sh").args(["-euc", line])).trim_end().to_owned()
+    }
+
+    /// The lines that a package's scripts say when a line of the shell runs inside, which must succeed.
+    pub(crate) fn said(&self, line: &str) -> Vec<String> {
+        let output = self.sh(&format!("{{ {line}; }} 2>&1"));
+        assert!(!output.contains("scriptlet failed") && !output.contains("returned error"), "{output}");
+        output.lines().filter(|line| line.starts_with("hotcore: ")).map(str::to_owned).collect()
     }
 
     /// Runs a line of the shell inside.
@@ -194,15 +248,24 @@ impl Machine {
     /// Runs `work` on a thread in the network of this machine: what it connects to, listens on and starts is there. Threads and
     /// programs that it starts stay there, and may outlive it.
     pub(crate) fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let network = File::open(format!("/proc/{}/ns/net", self.leader)).unwrap();
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("inside".to_owned());
-            let thread = thread.spawn_scoped(scope, || {
-                setns(network, CloneFlags::CLONE_NEWNET).unwrap();
-                work()
-            });
-            thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        in_network(&format!("/proc/{}/ns/net", self.leader), work)
+    }
+
+    /// The same in a network that `ip netns add` made inside.
+    pub(crate) fn in_netns<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> T {
+        in_network(&format!("/proc/{}/root/run/netns/{name}", self.leader), work)
+    }
+
+    /// Settings of its own for a unit, under this name; nothing: they are taken away. They count from the unit's next start.
+    pub(crate) fn drop_in(&self, unit: &str, name: &str, settings: &str) {
+        let folder = format!("/etc/systemd/system/{unit}.d");
+        if settings.is_empty() {
+            self.sh(&format!("rm -f {folder}/{name}.conf"));
+        } else {
+            self.sh(&format!("mkdir -p {folder}"));
+            self.write(&format!("{folder}/{name}.conf"), settings);
+        }
+        self.sh("systemctl daemon-reload");
     }
 
     /// A fact about a unit: systemctl show --property.
@@ -242,8 +305,21 @@ impl Machine {
         let disk = std::mem::replace(&mut self.disk, Disk::Passing(Root::Debian));
         assert!(matches!(disk, Disk::Lasting(_)), "this machine forgets");
         let shared = std::mem::replace(&mut self.shared, folder());
+        drop(self);
         Self::start(disk, shared)
     }
+}
+
+fn in_network<T: Send>(path: &str, work: impl FnOnce() -> T + Send) -> T {
+    let network = File::open(path).unwrap();
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("inside".to_owned());
+        let thread = thread.spawn_scoped(scope, || {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        });
+        thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for Machine {
