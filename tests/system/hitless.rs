@@ -6,7 +6,10 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -63,7 +66,7 @@ impl Plan {
 
 impl Stage {
     fn new() -> Self {
-        let installed = Installed::from_deb(Machine::boot(Root::Debian), &deb(VERSIONS[0]));
+        let installed = Installed::from_deb(Machine::boot(Root::Debian), &packages()[0]);
         let folder = installed.machine.share().join("app");
         std::fs::create_dir(&folder).unwrap();
         let (app, chat) = installed.machine.inside(|| (Backend::app(BODY, &folder), Backend::python_echo("chat")));
@@ -163,6 +166,12 @@ impl Tunnels {
     }
 }
 
+/// One of each version; made once.
+fn packages() -> &'static [PathBuf; 3] {
+    static MADE: OnceLock<[PathBuf; 3]> = OnceLock::new();
+    MADE.get_or_init(|| VERSIONS.map(deb))
+}
+
 fn at(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
@@ -174,7 +183,7 @@ fn nobody_notices_a_reload_or_an_upgrade() {
     let plan = Plan::read();
     let stage = Stage::new();
     let machine = stage.machine();
-    let packages = VERSIONS.map(deb);
+    let packages = packages();
     let drops = Drops::of(machine);
     let (mut calm, mut busy, mut took) = (Seen::default(), Seen::default(), [Duration::ZERO; 2]);
     let mut tunnels = Tunnels(VecDeque::new());
@@ -239,58 +248,18 @@ fn nobody_notices_a_reload_or_an_upgrade() {
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
-/// B207. More reloads in a row than processes may drain at a time; then one that is restarted, and one that is killed, while another
-/// still drains.
+/// B203, B209. New visitors wait, and what had begun is finished, unless it takes longer than the drain.
 #[test]
-fn an_older_process_that_drains_is_in_nobodys_way() {
+fn a_restart_refuses_nobody_and_cuts_only_what_takes_too_long() {
     let stage = Stage::new();
-    let machine = stage.machine();
-    let traffic = stage.traffic();
-    traffic.wait_for_more(500);
-    let begun = Instant::now();
-    for _ in 0..20 {
-        machine.sh("systemctl reload hotcore");
-    }
-    let took = begun.elapsed();
-    traffic.wait_for_more(AFTERMATH);
-    let seen = traffic.take();
-    note(&format!("20 reloads in a row within {took:?}:{seen}"));
-    seen.assert_none_failed();
-    assert_eq!(stage.restarts(), 0);
-
-    let reload_with_a_tunnel = || {
-        let mut tunnels = Tunnels(VecDeque::from([stage.tunnels()]));
-        machine.sh("systemctl reload hotcore");
-        tunnels.assert_alive();
-        assert!(stage.generations() > 1);
-        traffic.take().assert_none_failed();
-        tunnels
-    };
-    let tunnels = reload_with_a_tunnel();
-    let begun = Instant::now();
-    machine.sh("systemctl restart hotcore");
-    note(&format!("a restart while an older process drains: {:?}", begun.elapsed()));
-    assert_eq!(stage.generations(), 1, "a restart ends all");
-    tunnels.assert_cut();
-    traffic.wait_for_more(AFTERMATH);
-    traffic.take().assert_none_lost_but_on_kept();
-
-    let tunnels = reload_with_a_tunnel();
-    stage.kill();
-    tunnels.assert_cut();
-    traffic.wait_for_more(AFTERMATH);
-    let seen = traffic.end();
-    note(&format!("kill -9 while an older process drains:{seen}"));
-    let counts = [Failure::Refused, Failure::Late, Failure::Wrong].map(|failure| seen.count(failure));
-    assert!(counts == [0; 3] && seen.lost() <= IN_FLIGHT_MAX, "{seen}");
-    assert_eq!(stage.generations(), 1);
+    restart_again_and_again(&stage);
+    restart_with_a_request_that_never_ends(&stage);
+    visit_while_stopped(&stage);
     stage.assert_units_well();
 }
 
-/// B203, B209. Restarts, far more of them in a row than systemd's usual limit allows: new visitors wait, and what had begun is finished.
-#[test]
-fn a_restart_refuses_nobody() {
-    let stage = Stage::new();
+/// Far more restarts in a row than systemd's usual limit allows.
+fn restart_again_and_again(stage: &Stage) {
     let machine = stage.machine();
     let drops = Drops::of(machine);
     let traffic = stage.traffic();
@@ -323,13 +292,9 @@ fn a_restart_refuses_nobody() {
         seen.assert_none_lost_but_on_kept();
     }
     assert_eq!(drops.out_of_queues(), 0, "{drops:?}");
-    stage.assert_units_well();
 }
 
-/// B203. Only a request that takes longer than the drain is lost.
-#[test]
-fn a_restart_cuts_what_takes_too_long_and_a_stopped_service_starts_for_the_next_visitor() {
-    let stage = Stage::new();
+fn restart_with_a_request_that_never_ends(stage: &Stage) {
     let machine = stage.machine();
     let mut slow = machine.inside(|| Client::connect(at(80)).unwrap());
     slow.write(&format!("GET /slow HTTP/1.1\r\nHost: {PLAIN}\r\n\r\n")).unwrap();
@@ -346,7 +311,11 @@ fn a_restart_cuts_what_takes_too_long_and_a_stopped_service_starts_for_the_next_
     note(&format!("a restart with a request that never ends: {took:?}, of them {STOP_DRAIN:?} to drain:{seen}"));
     assert!(slow.piece().is_err(), "a cut body looked complete");
     seen.assert_none_lost_but_on_kept();
+}
 
+/// The sockets are systemd's, which starts the service for the first who comes.
+fn visit_while_stopped(stage: &Stage) {
+    let machine = stage.machine();
     machine.sh("systemctl stop hotcore.service");
     assert_eq!(stage.generations(), 0);
     let begun = Instant::now();
@@ -354,13 +323,18 @@ fn a_restart_cuts_what_takes_too_long_and_a_stopped_service_starts_for_the_next_
     note(&format!("a visitor of a stopped service waited {:?}", begun.elapsed()));
     assert_eq!((answer.status, answer.text().as_str()), (200, BODY));
     assert_eq!(stage.app.port.to_string(), machine.sh(&format!("hotcore list | sed -n 's/^{PLAIN} //p'")));
+}
+
+/// B207, B209, B211. Only what is in flight is lost, however often it happens; no port is ever closed.
+#[test]
+fn a_killed_process_takes_only_the_requests_in_flight_along_and_one_that_drains_is_in_nobodys_way() {
+    let stage = Stage::new();
+    kill_again_and_again(&stage);
+    reload_restart_and_kill_while_others_drain(&stage);
     stage.assert_units_well();
 }
 
-/// B209, B211. Only what is in flight is lost, however often it happens; no port is ever closed.
-#[test]
-fn a_killed_process_takes_nothing_along_but_the_requests_in_flight() {
-    let stage = Stage::new();
+fn kill_again_and_again(stage: &Stage) {
     let machine = stage.machine();
     let drops = Drops::of(machine);
     let traffic = stage.traffic();
@@ -388,5 +362,50 @@ fn a_killed_process_takes_nothing_along_but_the_requests_in_flight() {
     }
     assert_eq!(stage.restarts(), 20);
     assert_eq!(drops.out_of_queues(), 0, "{drops:?}");
-    stage.assert_units_well();
+}
+
+/// More reloads in a row than processes may drain at a time; then one that is restarted, and one that is killed, while another
+/// still drains.
+fn reload_restart_and_kill_while_others_drain(stage: &Stage) {
+    let machine = stage.machine();
+    let restarts = stage.restarts();
+    let traffic = stage.traffic();
+    traffic.wait_for_more(500);
+    let begun = Instant::now();
+    for _ in 0..20 {
+        machine.sh("systemctl reload hotcore");
+    }
+    let took = begun.elapsed();
+    traffic.wait_for_more(AFTERMATH);
+    let seen = traffic.take();
+    note(&format!("20 reloads in a row within {took:?}:{seen}"));
+    seen.assert_none_failed();
+    assert_eq!(stage.restarts(), restarts);
+
+    let reload_with_a_tunnel = || {
+        let mut tunnels = Tunnels(VecDeque::from([stage.tunnels()]));
+        machine.sh("systemctl reload hotcore");
+        tunnels.assert_alive();
+        assert!(stage.generations() > 1);
+        traffic.take().assert_none_failed();
+        tunnels
+    };
+    let tunnels = reload_with_a_tunnel();
+    let begun = Instant::now();
+    machine.sh("systemctl restart hotcore");
+    note(&format!("a restart while an older process drains: {:?}", begun.elapsed()));
+    assert_eq!(stage.generations(), 1, "a restart ends all");
+    tunnels.assert_cut();
+    traffic.wait_for_more(AFTERMATH);
+    traffic.take().assert_none_lost_but_on_kept();
+
+    let tunnels = reload_with_a_tunnel();
+    stage.kill();
+    tunnels.assert_cut();
+    traffic.wait_for_more(AFTERMATH);
+    let seen = traffic.end();
+    note(&format!("kill -9 while an older process drains:{seen}"));
+    let counts = [Failure::Refused, Failure::Late, Failure::Wrong].map(|failure| seen.count(failure));
+    assert!(counts == [0; 3] && seen.lost() <= IN_FLIGHT_MAX, "{seen}");
+    assert_eq!(stage.generations(), 1);
 }
