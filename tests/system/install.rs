@@ -80,6 +80,9 @@ fn a_fresh_machine_becomes_a_server_and_a_second_run_changes_nothing() {
     assert!(outcomes(&said).iter().all(|outcome| *outcome == "done"), "{said}");
     assert_eq!(plan.replace("to do ", "done  "), said.rsplit_once('\n').unwrap().0, "what was planned was done");
     assert!(said.ends_with(" answers and listens on ports 80 and 443 of all addresses"), "{said}");
+    // The file's capability does not keep the socket unit from running it.
+    let asked = machine.property("hotcore-web.socket", "ExecStartPre");
+    assert!(asked.contains("/opt/hotcore/bin/hotcore") && asked.contains("status=0"), "{asked}");
 
     assert_eq!(machine.sh("curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1/"), "404");
     assert_eq!(machine.sh("getcap /opt/hotcore/bin/hotcore"), "/opt/hotcore/bin/hotcore cap_net_bind_service=eip");
