@@ -295,7 +295,9 @@ impl Machine {
 
     /// Whether `hotcore log`, which never ends by itself, shows a line with these words.
     pub(crate) fn log_shows(&self, words: &str) -> bool {
-        let mut log = self.command("hotcore").arg("log").stdout(Stdio::piped()).spawn().unwrap();
+        // What is killed is nsenter: the program goes with it.
+        let mut log = self.command("setpriv");
+        let mut log = log.args(["--pdeathsig=KILL", "hotcore", "log"]).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(log.stdout.take().unwrap()).lines().map_while(Result::ok);
         let ((say, hear), words) = (mpsc::channel(), words.to_owned());
         thread::Builder::new()

@@ -231,6 +231,8 @@ impl Drop for Manager {
                 self.kill(process);
             }
         }
+        // Other tests wait for no process but those they have started.
+        let _ = prctl::set_child_subreaper(false);
     }
 }
 
