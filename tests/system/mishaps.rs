@@ -143,9 +143,12 @@ fn datagrams_wait_for_the_service_and_are_done() {
     let add = |kind: &str, number: usize| format!("add {kind}{number}.example 3000");
 
     let commands = control();
-    kill(site.installed.main_process(), Signal::SIGSTOP).unwrap();
+    let process = site.installed.main_process();
+    kill(process, Signal::SIGSTOP).unwrap();
+    // What it has read and not acknowledged yet is lost with it, by the contract.
+    wait_for("a process that stands still", PATIENCE, || is_stopped(process).then_some(()));
     (0..BURST).for_each(|number| commands.send(&add("k", number)));
-    kill(site.installed.main_process(), Signal::SIGKILL).unwrap();
+    kill(process, Signal::SIGKILL).unwrap();
     let begun = Instant::now();
     assert_eq!(replies(&commands, BURST), BURST, "after a kill");
     let after_kill = begun.elapsed();
@@ -183,6 +186,15 @@ fn datagrams_wait_for_the_service_and_are_done() {
     // And all that was acknowledged before.
     wait_for("the messages of the boot", PATIENCE, || (rules(&commands) == 2 * BURST + 2_000 + 1).then_some(()));
     assert_eq!(machine.sh("hotcore list | grep --count '^b[0-9]*.example 3000'"), "1000");
+}
+
+/// Whether each thread has stopped (proc(5): T).
+fn is_stopped(process: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap()).all(|status| {
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| state.trim_start().starts_with('T'))
+    })
 }
 
 fn rules(commands: &Control) -> usize {
